@@ -38,8 +38,10 @@ const rewards = db.prepare(`
 for (let copy = Number(copies); copy >= Number(first); copy--) {
   const earlier = copy * days * DAY_MS
   db.exec('BEGIN')
-  interactions.run({ copy, earlier, last: last.interactions })
-  rewards.run({ copy, earlier, last: last.rewards })
+  // A number would be a REAL there, and 2 be written 2.0.
+  const of = { copy: BigInt(copy), earlier: BigInt(earlier) }
+  interactions.run({ ...of, last: last.interactions })
+  rewards.run({ ...of, last: last.rewards })
   db.exec('COMMIT')
 }
 db.exec('PRAGMA wal_checkpoint(TRUNCATE)')

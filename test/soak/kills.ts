@@ -15,6 +15,12 @@ export interface KillReport extends Account {
   cutOff: number
 }
 
+/** How the gateway ends, where it is not killed. */
+export interface Ending {
+  env?: Record<string, string>
+  end?: (gateway: RunningGateway) => Promise<unknown>
+}
+
 /**
  * kill -9 of the gateway, of Redis or of both at random moments under load, each started again on what it left on disk.
  * Redis writes every command to disk before it acknowledges it (`appendfsync always`): what it loses otherwise is its
@@ -26,15 +32,16 @@ export async function killLoop(
   kills: number,
   config: TestConfig = {},
   tell: (line: string) => void = () => {},
+  { env = {}, end = (gateway) => gateway.stop('SIGKILL') }: Ending = {},
 ): Promise<KillReport> {
   const redis = await startRedis('--appendonly', 'yes', '--appendfsync', 'always')
   const store = { kind: 'redis', url: redis.url }
-  let gateway: RunningGateway = await startGateway({ ...config, store })
+  let gateway: RunningGateway = await startGateway({ ...config, store }, { env })
   const traffic = new Traffic({ url: () => gateway.url, key: gateway.key, clients: CLIENTS, only: 'plain', pauseMs: 2 })
   const counts = { gateway: 0, redis: 0, both: 0 }
   const killGateway = async () => {
-    await gateway.stop('SIGKILL')
-    gateway = await startGateway({ ...config, store }, { dir: gateway.dir })
+    await end(gateway)
+    gateway = await startGateway({ ...config, store }, { dir: gateway.dir, env })
   }
   try {
     for (let i = 0; i < kills; i++) {

@@ -15,7 +15,7 @@ process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
 
-/** A real redis-server on a free port, with a temporary directory of its own. */
+/** A real redis-server (`REDIS_SERVER`: another, such as Valkey's) on a free port, with a directory of its own. */
 export class RedisServer {
   readonly port: number
   readonly dir = mkdtempSync(join(tmpdir(), 'persona-router-redis-'))
@@ -37,7 +37,7 @@ export class RedisServer {
 
   /** Resolves when it takes commands. Also starts it again, with what it had written to disk. */
   async start(args = this.#ownArgs(), started = /Ready to accept connections/): Promise<void> {
-    const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.env.REDIS_SERVER ?? 'redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#process = child
     running.add(child)
     child.once('exit', () => running.delete(child))

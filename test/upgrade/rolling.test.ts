@@ -22,13 +22,15 @@ const IN_FLIGHT = 6
 /** Answers between two steps of the upgrade. */
 const BETWEEN = 60
 
-/** The version before this one: the newest that a fixture is of. */
-const commit = fixtures()
-  .map((name) => readFixture(name))
-  .sort((a, b) => b.madeAt - a.madeAt)[0]?.commit as string
+/** Of the versions that fixtures are of, the oldest, whose forms differ the most; or each (`ROLLING=all`). */
+const earlier = fixtures()
+  .filter((name) => name.endsWith('/redis'))
+  .map((name) => ({ name, ...readFixture(name) }))
+  .sort((a, b) => a.madeAt - b.madeAt)
+  .slice(0, process.env.ROLLING === 'all' ? undefined : 1)
 
-/** Its source, as git has it; null where the history is not there. */
-function oldSource(): string | null {
+/** The source of a version, as git has it; null where the history is not there. */
+function sourceOf(commit: string): string | null {
   const git = (...args: string[]) =>
     execFileSync('git', args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 256 * 1024 * 1024 })
   try {
@@ -58,12 +60,15 @@ function installWhatIsGone(folder: string, around: string): void {
   execFileSync('npm', ['install', '--prefix', around, ...options, ...gone], { cwd: around, stdio: 'pipe' })
 }
 
-const old = oldSource()
-if (old === null) {
-  process.stderr.write(`rolling upgrade: skipped, commit ${commit} is not there (git fetch --unshallow)\n`)
-}
+const versions = earlier.map(({ name, commit }) => {
+  const source = sourceOf(commit)
+  if (source === null) {
+    process.stderr.write(`rolling upgrade: skipped, commit ${commit} is not there (git fetch --unshallow)\n`)
+  }
+  return { name, source: source ?? '', isThere: source !== null }
+})
 
-describe.skipIf(old === null)('two replicas are replaced one by one, under load', () => {
+describe.each(versions)('two replicas of $name are replaced one by one, under load', ({ source, isThere }) => {
   let redis: RedisServer
   let provider: Upstream
   let balancer: Balancer
@@ -73,7 +78,7 @@ describe.skipIf(old === null)('two replicas are replaced one by one, under load'
     await Promise.all(running.map(discard))
     await redis?.discard()
     await provider?.close()
-    if (old !== null) rmSync(dirname(old), { recursive: true, force: true })
+    if (isThere) rmSync(dirname(source), { recursive: true, force: true })
   })
 
   const start = async (root = ROOT) => {
@@ -83,67 +88,74 @@ describe.skipIf(old === null)('two replicas are replaced one by one, under load'
     return gateway
   }
 
-  test('no request fails, and nothing is lost', async () => {
-    redis = await startRedis()
-    provider = await startProvider()
-    const [first, second] = await Promise.all([start(old as string), start(old as string)])
-    balancer = await Balancer.start(first.url, second.url)
-    const load = startLoad({ url: balancer.url, baseURL: `${balancer.url}/v1`, key: TEST_KEY })
-    await load.goesOn()
+  test.skipIf(!isThere)(
+    'no request fails, and nothing is lost',
+    async () => {
+      redis = await startRedis()
+      provider = await startProvider()
+      const [first, second] = await Promise.all([start(source), start(source)])
+      balancer = await Balancer.start(first.url, second.url)
+      const load = startLoad({ url: balancer.url, baseURL: `${balancer.url}/v1`, key: TEST_KEY })
+      await load.goesOn()
 
-    const third = await start()
-    balancer.add(third.url)
-    await load.goesOn()
-    // One of each: either reads what the other has just written.
-    await load.pause(() => sameBeliefs(second, third))
-    await leaves(first)
-    await load.goesOn()
-    const fourth = await start()
-    balancer.add(fourth.url)
-    await load.goesOn()
-    await load.pause(() => sameBeliefs(second, fourth))
-    await leaves(second)
-    await load.goesOn()
-    const { failures, answers, ratings } = await load.stop()
+      const third = await start()
+      balancer.add(third.url)
+      await load.goesOn()
+      // One of each: either reads what the other has just written.
+      await load.pause(() => sameBeliefs(second, third))
+      await leaves(first)
+      await load.goesOn()
+      const fourth = await start()
+      balancer.add(fourth.url)
+      await load.goesOn()
+      await load.pause(() => sameBeliefs(second, fourth))
+      await leaves(second)
+      await load.goesOn()
+      const { failures, answers, ratings } = await load.stop()
 
-    expect(failures).toEqual([])
-    const rows = await exportedLines(fourth, {}, answers)
-    const count = (of: Map<string, number>, id: string) => of.set(id, (of.get(id) ?? 0) + 1)
-    const [seen, rated] = [new Map<string, number>(), new Map<string, number>()]
-    for (const { type, id, interaction, kind } of rows) {
-      if (type === 'interaction') count(seen, id as string)
-      else if (kind === 'rating') count(rated, interaction as string)
-    }
-    expect(answers.filter(({ request }) => seen.get(request) !== 1)).toEqual([])
-    await eventually(async () => {
-      const now = new Set((await exportedLines(fourth, {})).map(({ interaction }) => interaction))
-      return answers.every(({ request }) => now.has(request))
-    }, 'every rating is in the log')
-    // What each user has been heard to say, by all four.
-    for (const user of USERS) {
-      await eventually(async () => (await ratingsOf(fourth, user)) === ratings.get(user), `all ratings of ${user}`)
-    }
-
-    async function leaves(gateway: RunningGateway): Promise<void> {
-      const gone = gateway.stop('SIGTERM')
-      await eventually(async () => !(await fetch(`${gateway.url}/readyz`).catch(() => ({ ok: false }))).ok, 'it drains')
-      await balancer.check()
-      balancer.remove(gateway.url)
-      expect(await gone).toBe(0)
-    }
-    async function sameBeliefs(one: RunningGateway, other: RunningGateway): Promise<void> {
-      const of = async (gateway: RunningGateway, user: string) => {
-        const { user: known, candidates } = await explain(gateway, QUESTIONS[0] as string, { user })
-        return { known, scores: candidates.map(({ name, mean }) => ({ name, mean })) }
+      expect(failures).toEqual([])
+      const rows = await exportedLines(fourth, {}, answers)
+      const count = (of: Map<string, number>, id: string) => of.set(id, (of.get(id) ?? 0) + 1)
+      const [seen, rated] = [new Map<string, number>(), new Map<string, number>()]
+      for (const { type, id, interaction, kind } of rows) {
+        if (type === 'interaction') count(seen, id as string)
+        else if (kind === 'rating') count(rated, interaction as string)
       }
+      expect(answers.filter(({ request }) => seen.get(request) !== 1)).toEqual([])
+      await eventually(async () => {
+        const now = new Set((await exportedLines(fourth, {})).map(({ interaction }) => interaction))
+        return answers.every(({ request }) => now.has(request))
+      }, 'every rating is in the log')
+      // What each user has been heard to say, by all four.
       for (const user of USERS) {
-        await eventually(
-          async () => differences(await of(one, user), await of(other, user)).length === 0,
-          `${user} is the same to both`,
-        )
+        await eventually(async () => (await ratingsOf(fourth, user)) === ratings.get(user), `all ratings of ${user}`)
       }
-    }
-  }, 300_000)
+
+      async function leaves(gateway: RunningGateway): Promise<void> {
+        const gone = gateway.stop('SIGTERM')
+        await eventually(
+          async () => !(await fetch(`${gateway.url}/readyz`).catch(() => ({ ok: false }))).ok,
+          'it drains',
+        )
+        await balancer.check()
+        balancer.remove(gateway.url)
+        expect(await gone).toBe(0)
+      }
+      async function sameBeliefs(one: RunningGateway, other: RunningGateway): Promise<void> {
+        const of = async (gateway: RunningGateway, user: string) => {
+          const { user: known, candidates } = await explain(gateway, QUESTIONS[0] as string, { user })
+          return { known, scores: candidates.map(({ name, mean }) => ({ name, mean })) }
+        }
+        for (const user of USERS) {
+          await eventually(
+            async () => differences(await of(one, user), await of(other, user)).length === 0,
+            `${user} is the same to both`,
+          )
+        }
+      }
+    },
+    300_000,
+  )
 })
 
 const ratingsOf = async (gateway: RunningGateway, user: string) =>

@@ -14,6 +14,7 @@ import gzip
 import json
 import re
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -216,13 +217,19 @@ class SqliteLog:
         self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
     ) -> Iterator[list[Document]]:
         """Pages by `seq`, so that no long read keeps the gateway's log from being tidied."""
-        columns = f"seq, json, {'text' if kind == 'interaction' else 'NULL'}"
+        # Text that has run out may lie there until the gateway next sweeps.
+        kept = f"CASE WHEN text_expires_at IS NULL OR text_expires_at > {time.time_ns() // 10**6} THEN text END"
+        columns = f"seq, json, user, {kept if kind == 'interaction' else 'NULL'}"
         for table in self._tables(kind):
             query = f"SELECT {columns} FROM {table} WHERE seq > ? AND {_among(tenants)} ORDER BY seq LIMIT {BATCH}"
             last = 0
             while rows := list(self._query(query, last, *tenants)):
                 last = rows[-1][0]
-                yield [_with_text(_parse(row[1], f"{self.path}, {kind} {row[0]}"), row[2]) for row in rows]
+                # A user who has got another id since is in the column, which the gateway reads, under the present one.
+                yield [
+                    _with_text(_parse(json, f"{self.path}, {kind} {seq}") | {"user": user}, text)
+                    for seq, json, user, text in rows
+                ]
 
     def _tables(self, kind: Kind) -> list[str]:
         """The oldest rows first. A gateway that has not been started since has no earlier ones."""

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,28 @@ def test_the_sqlite_store(rows: list[Document], tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     imported(f"{{ kind: sqlite, path: {path}, retention_days: 40000 }}", rows, tmp_path)
     same(open_log(f"sqlite:{path}"), stored(rows))
+
+
+def test_sqlite_users_who_got_another_id_are_whole_and_text_that_has_run_out_is_not_read(
+    rows: list[Document], tmp_path: Path
+) -> None:
+    path = tmp_path / "store.db"
+    imported(f"{{ kind: sqlite, path: {path}, retention_days: 40000 }}", rows, tmp_path)
+    moved = rows[0]["user"]
+    with closing(sqlite3.connect(path)) as db, db:
+        # As the gateway moves a user (`move-user.ts`): the column alone.
+        for table in ("interactions", "rewards"):
+            db.execute(f"UPDATE {table} SET user = 'moved' WHERE user = ?", (moved,))
+        db.execute("UPDATE interactions SET text = 'kept', text_expires_at = 1 WHERE seq % 2")
+        db.execute("UPDATE interactions SET text = 'kept', text_expires_at = NULL WHERE NOT seq % 2")
+    log = open_log(f"sqlite:{path}")
+    for kind in ("interaction", "reward"):
+        found = [row for batch in log.read(kind, ["acme", "bell"]) for row in batch]
+        of = [row for row in rows if row["type"] == kind and row["user"] == moved]
+        assert [row["user"] for row in found].count("moved") == len(of) > 0
+        assert moved not in {row["user"] for row in found}
+        texts = [row.get("text") for row in found]
+        assert texts.count("kept") == (len(found) // 2 if kind == "interaction" else 0)
 
 
 def test_the_redis_store(rows: list[Document], tmp_path: Path, redis_url: str) -> None:

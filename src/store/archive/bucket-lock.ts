@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { hostname } from 'node:os'
-import { type ArchiveLock, type Holder, heldBy, holderOf, isGone } from './home.ts'
+import { lifeOf, markOfThisProcess } from '../../runtime/process-mark.ts'
+import { type ArchiveLock, type Holder, heldBy, holderOf } from './home.ts'
 
 const HEARTBEAT_MS = 20_000
 /** A lock that was not written for so long is a dead process's. Clocks may differ by a part of it. */
@@ -40,11 +40,11 @@ export class BucketLock implements ArchiveLock {
 
   /** @throws ArchiveError where another process has it */
   static async take(object: LockObject): Promise<BucketLock> {
-    const holder: Holder = { host: hostname(), pid: process.pid, token: randomUUID() }
+    const holder: Holder = { ...markOfThisProcess(), token: randomUUID() }
     let written = await write(object, holder, null)
     if (!('etag' in written)) {
       const { found } = written
-      if (found && !isGone(holderOf(found.text), hostname()) && object.now() - found.at < SILENCE_MS) {
+      if (found && lifeOf(holderOf(found.text)) !== 'gone' && object.now() - found.at < SILENCE_MS) {
         throw heldBy(object.shown)
       }
       written = await write(object, holder, found?.etag ?? null)

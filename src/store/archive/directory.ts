@@ -13,10 +13,10 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type AsyncBuffer, asyncBufferFromFile } from 'hyparquet'
-import { ArchiveError, type ArchiveHome, type ArchiveLock, type Holder, heldBy, holderOf, isGone } from './home.ts'
+import { lifeOf, markOfThisProcess } from '../../runtime/process-mark.ts'
+import { ArchiveError, type ArchiveHome, type ArchiveLock, type Holder, heldBy, holderOf } from './home.ts'
 
 const HEARTBEAT_MS = 5_000
 /** A lock that was not touched for so long is a dead process's: one that can't be looked for is on another host. */
@@ -139,7 +139,7 @@ class FileLock implements ArchiveLock {
 function take(file: string): string {
   for (let tries = 0; ; tries++) {
     try {
-      const holder: Holder = { host: hostname(), pid: process.pid, token: randomUUID() }
+      const holder: Holder = { ...markOfThisProcess(), token: randomUUID() }
       writeFileSync(file, JSON.stringify(holder), { flag: 'wx', mode: 0o600 })
       return holder.token
     } catch (error) {
@@ -164,7 +164,7 @@ function isDead(file: string): boolean {
   } catch {
     return false
   }
-  return isGone(holderIn(file), hostname())
+  return lifeOf(holderIn(file)) === 'gone'
 }
 
 function syncPath(path: string): void {

@@ -1,4 +1,5 @@
 import type { AsyncBuffer } from 'hyparquet'
+import type { ProcessMark } from '../../runtime/process-mark.ts'
 
 /** What an operator can mend about an archive, in words; or a file that does not hold what was written to it. */
 export class ArchiveError extends Error {
@@ -48,9 +49,7 @@ export interface ArchiveLock {
 }
 
 /** Who has a lock. */
-export interface Holder {
-  host: string
-  pid: number
+export interface Holder extends ProcessMark {
   /** Tells this holder from others of this process, and from those that took the lock later. */
   token: string
 }
@@ -64,16 +63,5 @@ export function holderOf(text: string | null): Partial<Holder> | null {
     return JSON.parse(text ?? '') as Partial<Holder> | null
   } catch {
     return null
-  }
-}
-
-/** Whether the process is known to be gone. Of another host's nothing is known. */
-export function isGone(holder: Partial<Holder> | null, host: string): boolean {
-  if (holder?.pid === undefined || holder.host !== host || holder.pid === process.pid) return false
-  try {
-    process.kill(holder.pid, 0)
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH'
   }
 }

@@ -2,18 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
+import { isThisProcess, lifeOf, markOfThisProcess, type ProcessMark } from '../../runtime/process-mark.ts'
 
 const OWNER = 'owner.json'
 const HEARTBEAT_MS = 5_000
 /** An owner that we cannot look for (on another host) is given up after this silence. */
 const SILENCE_MS = 60_000
-
-interface Owner {
-  host: string
-  pid: number
-  /** Tells a process from an earlier one that had its id. */
-  startedAt: string
-}
 
 /** Homes of this process: several recorders may share a directory. */
 const ours = new Set<string>()
@@ -34,8 +28,7 @@ export class SpoolHome {
     this.path = join(root, `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`)
     ours.add(this.path)
     mkdirSync(this.path, { recursive: true, mode: 0o700 })
-    const owner: Owner = { host: hostname(), pid: process.pid, startedAt: startOf(process.pid) }
-    writeFileSync(join(this.path, OWNER), JSON.stringify(owner), { mode: 0o600 })
+    writeFileSync(join(this.path, OWNER), JSON.stringify(markOfThisProcess()), { mode: 0o600 })
     this.#heartbeat = setInterval(() => touch(join(this.path, OWNER)), HEARTBEAT_MS).unref()
   }
 
@@ -110,14 +103,13 @@ const byAge = (a: string, b: string) => statSync(a).mtimeMs - statSync(b).mtimeM
 function isAlive(home: string): boolean {
   try {
     const file = join(home, OWNER)
-    const owner = JSON.parse(readFileSync(file, 'utf8')) as Owner
-    if (owner.host !== hostname()) return Date.now() - statSync(file).mtimeMs < SILENCE_MS
-    if (owner.pid === process.pid) return false
-    process.kill(owner.pid, 0)
-    return owner.startedAt === startOf(owner.pid)
-  } catch (error) {
-    // EPERM: it lives, as another user. A folder without an owner was just made, or is a remnant.
-    if ((error as NodeJS.ErrnoException).code === 'EPERM') return true
+    const owner = JSON.parse(readFileSync(file, 'utf8')) as Partial<ProcessMark> | null
+    // One of ours that is closed: it was passed by otherwise.
+    if (isThisProcess(owner)) return false
+    const life = lifeOf(owner)
+    return life === 'unknown' ? Date.now() - statSync(file).mtimeMs < SILENCE_MS : life === 'alive'
+  } catch {
+    // A folder without an owner was just made, or is a remnant.
     return isFresh(home)
   }
 }
@@ -128,19 +120,6 @@ function isFresh(home: string): boolean {
     return false
   } catch {
     return Date.now() - (statSync(home, { throwIfNoEntry: false })?.mtimeMs ?? 0) < SILENCE_MS
-  }
-}
-
-/**
- * Linux: the process's start in clock ticks since boot. Elsewhere nothing, and a reused process id hides an orphan
- * until that process ends.
- */
-function startOf(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
-  } catch {
-    return ''
   }
 }
 

@@ -25,6 +25,7 @@ import { exportRecords } from '../../../src/store/records/export.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { type BucketServer, startBucketServer, stubBucketEnv } from '../../support/bucket.ts'
+import { aZombie } from '../../support/zombie.ts'
 import { all, anInteraction, aReward, NO_CANDIDATES } from '../records.ts'
 
 const DAY_MS = 86_400_000
@@ -454,5 +455,11 @@ describe('a directory', () => {
     utimesSync(lock, longAgo, longAgo)
     await (await Archive.open(join(dir, 'other'))).close()
     expect(existsSync(lock)).toBe(false)
+    // Killed a moment ago, and nobody has waited for it.
+    const { mark, bury } = await aZombie()
+    writeFileSync(lock, JSON.stringify({ ...mark, token: 'theirs' }))
+    await (await Archive.open(join(dir, 'other'))).close()
+    expect(existsSync(lock)).toBe(false)
+    bury()
   })
 })

@@ -6,6 +6,7 @@ import { bucketOf } from '../../../src/store/archive/bucket-place.ts'
 import { ArchiveError } from '../../../src/store/archive/home.ts'
 import { BUCKET_ENV, type BucketServer, startBucketServer, stubBucketEnv } from '../../support/bucket.ts'
 import { startUpstream, type Upstream } from '../../support/upstream.ts'
+import { aZombie } from '../../support/zombie.ts'
 
 afterEach(() => void vi.unstubAllEnvs())
 
@@ -203,6 +204,14 @@ describe('a lock', () => {
     expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
     for (const one of both) if (one.status === 'fulfilled') await one.value.release()
     expect(kept).toBeNull()
+  })
+
+  test('of a process of this machine that was killed is taken over at once', async () => {
+    const { mark, bury } = await aZombie()
+    kept = { text: JSON.stringify({ ...mark, token: 'theirs' }), etag: 'old', at: now }
+    await (await take()).release()
+    expect(kept).toBeNull()
+    bury()
   })
 
   test('of which a reply was lost is had all the same, and is kept up', async () => {

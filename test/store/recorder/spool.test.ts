@@ -2,7 +2,9 @@ import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSy
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { markOfThisProcess } from '../../../src/runtime/process-mark.ts'
 import { Spool } from '../../../src/store/recorder/spool.ts'
+import { aZombie } from '../../support/zombie.ts'
 
 let dir: string
 beforeEach(() => {
@@ -73,6 +75,29 @@ function deliver(spool: Spool): Record<string, number> {
   }
   return counts
 }
+
+test('what a process has left that was killed and that nobody waits for is taken over at once', async () => {
+  const first = new Spool({ path: dir, maxBytes: 1e6 })
+  first.append(['one\n'])
+  die('first')
+  const { mark, bury } = await aZombie()
+  const second = new Spool({ path: dir, maxBytes: 1e6 })
+  const owner = join(dir, 'dead-first', 'owner.json')
+  // Alive, or in another container of the host's name, for all that can be seen from here.
+  for (const other of [
+    { ...mark, namespace: 'pid:[1]' },
+    { ...markOfThisProcess(), pid: process.ppid, startedAt: '' },
+  ]) {
+    writeFileSync(owner, JSON.stringify(other))
+    second.adopt()
+    expect(deliver(second)).toEqual({ own: 0, adopted: 0, again: 0 })
+  }
+  writeFileSync(owner, JSON.stringify(mark))
+  second.adopt()
+  expect(deliver(second)).toEqual({ own: 0, adopted: 1, again: 0 })
+  second.close()
+  bury()
+})
 
 describe('processes that die one after the other', () => {
   const LINE = `${'x'.repeat(99_999)}\n`
