@@ -206,7 +206,7 @@ export async function answer(
     throw error
   }
   const writer = call.writer?.(call.turn.key)
-  if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
+  if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded, principal.tenant.name)
   return relay(forwarded, context.outgoing, {
     request,
     headers: { ...granted.headers, ...answerHeaders(context, decision, forwarded, granted) },

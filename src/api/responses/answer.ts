@@ -1,8 +1,9 @@
 import type { ResponsesConfig } from '../../config/schema.ts'
 import type { OpenAIError } from '../../openai/error.ts'
-import { parseJson, readError } from '../../openai/error.ts'
+import { parsedJson, parseJson, readError } from '../../openai/error.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { isObject } from '../../openai/is-object.ts'
+import { converted } from '../../openai/parse-thread.ts'
 import type { ResponsesRequest } from '../../openai/responses/body.ts'
 import { responseId } from '../../openai/responses/items.ts'
 import { nativeResponse, type ResponsesObserver } from '../../openai/responses/native.ts'
@@ -13,6 +14,7 @@ import { ResponseStream } from '../../openai/responses/stream.ts'
 import type { ThoughtSeal } from '../../openai/responses/thoughts.ts'
 import type { Tools } from '../../openai/responses/tools.ts'
 import { responsesErrorBody } from '../../openai/responses/words.ts'
+import { jsonOf } from '../../openai/serialised.ts'
 import type { RequestContext } from '../../pipeline/context.ts'
 import type { Principal } from '../../pipeline/principal.ts'
 import type { Forwarded, PlainAnswer, StreamAnswer } from '../../providers/relay/answer.ts'
@@ -39,13 +41,15 @@ export interface Asked {
 export function answerWriter(deps: ResponsesDeps, asked: Asked): AnswerWriter {
   const keep = (response: ResponseResource, answer: Forwarded) => keepResponse(deps, asked, response, answer)
   return {
-    async plain(answer) {
+    async plain(answer, tenant) {
       if (answer.status >= 400) return refusalOf(answer)
-      const json = parseJson(answer.body)
-      if (answer.request.native) {
+      const { native } = answer.request
+      if (native && !isKept(asked)) return answer.body
+      const { body, told: json } = await converted(parsedJson, answer.body, null, tenant)
+      if (native) {
         const response = nativeResponse(json)
         if (response) await keep(response, answer)
-        return answer.body
+        return body
       }
       const response = responseOf(
         isObject(json) ? json : {},
@@ -54,7 +58,7 @@ export function answerWriter(deps: ResponsesDeps, asked: Asked): AnswerWriter {
         usage(answer),
       )
       if (response.store) response.store = await keep(response, answer)
-      return Buffer.from(JSON.stringify(response))
+      return jsonOf({ ...response }, body.length)
     },
     stream(answer) {
       const { observer } = answer
@@ -98,7 +102,7 @@ const creator =
       ...head,
       id: responseId(context.requestId),
       model: head.model || candidate.model,
-      store: config.store === 'on' && request.body.store !== false,
+      store: isKept({ config, request }),
     })
 
 const outputOptions = ({ tools, thoughts, context }: Asked, { candidate }: Forwarded): OutputOptions => ({
@@ -113,6 +117,9 @@ const usage = ({ usage, request, outputChars }: PlainAnswer) =>
 const usageOfStream = ({ observer, request }: StreamAnswer) =>
   observer.usage ?? estimateUsage(request.promptTokens, observer.outputBytes, observer.outputEvents)
 
+const isKept = ({ config, request }: Pick<Asked, 'config' | 'request'>) =>
+  config.store === 'on' && request.body.store !== false
+
 /** False where it is not kept: it was not to be, or could not. */
 async function keepResponse(
   { responses, seal, isErased, onStoreError }: ResponsesDeps,
@@ -122,7 +129,7 @@ async function keepResponse(
 ): Promise<boolean> {
   const { user } = principal
   const tenant = principal.tenant.name
-  if (config.store === 'off' || request.body.store === false || !isKeepable(response.id)) return false
+  if (!isKept({ config, request }) || !isKeepable(response.id)) return false
   if (isErased(tenant, user, context.ts)) return false
   const input = withIds(whole.own, responseId(context.requestId))
   const kept = { response, input, candidate: candidate.name, native: native !== undefined, turnKey }
