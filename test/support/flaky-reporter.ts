@@ -1,8 +1,8 @@
 import type { Reporter, TestCase, TestModule } from 'vitest/node'
 
 /**
- * A test that fails and, tried again, passes: it is told by name and why, and the run is red. The second try is there to tell
- * such a test from a broken one, not to hide it.
+ * A test that fails and, tried again, passes: it is told by name and why, and the run is red. The second try is there
+ * to tell such a test from a broken one, not to hide it.
  */
 export class FlakyReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
