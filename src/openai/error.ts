@@ -1,6 +1,5 @@
 import type { ErrorType } from '../errors.ts'
 import { ownOf } from '../runtime/own.ts'
-import type { Conversion } from './conversion.ts'
 import { isObject } from './is-object.ts'
 import { frame } from './sse.ts'
 
@@ -122,13 +121,6 @@ export function parseJson(body: Buffer): unknown {
   } catch {
     return undefined
   }
-}
-
-/** The same for what is large: it is copied from the thread that parses it. */
-export const parsedJson: Conversion<null, unknown> = {
-  module: import.meta.url,
-  name: 'parsedJson',
-  run: (body) => ({ body, told: parseJson(body) }),
 }
 
 /** UTF-8's byte-order mark. */

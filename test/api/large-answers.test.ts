@@ -1,13 +1,26 @@
 import { afterAll, describe, expect, test } from 'vitest'
+import { call, expectError } from '../support/clients.ts'
+import { eventually } from '../support/eventually.ts'
 import { discard, startGateway } from '../support/gateway.ts'
 import { completionBody, startUpstream } from '../support/upstream.ts'
 
 /** Above what is read and told on the event loop. */
 const TEXT = 'word '.repeat(300_000)
 const KEY = 'pr-key-0123456789abcdef'
+const LIMITED = 'pr-limited-0123456789abcdef'
 const usage = { input_tokens: 7, output_tokens: 3, prompt_tokens: 7, completion_tokens: 3, total_tokens: 10 }
 
+/** A token, and what else it might have been. */
+const TOKEN = { token: 'a', logprob: -0.5, bytes: [97], top_logprobs: [{ token: 'b', logprob: -1, bytes: null }] }
+
 const upstream = await startUpstream((exchange) => {
+  const { model } = JSON.parse(String(exchange.request.body))
+  if (model === 'huge') return exchange.reply(200, { ...completionBody('x'.repeat(9e6)), usage })
+  if (model === 'logprobs') {
+    const choice = { index: 0, message: { role: 'assistant', content: 'Hi' }, finish_reason: 'stop' }
+    const choices = [{ ...choice, logprobs: { content: Array(30_000).fill(TOKEN) } }]
+    return exchange.reply(200, { ...completionBody('', { choices }), usage })
+  }
   if (exchange.request.path.endsWith('/messages'))
     return exchange.reply(200, {
       ...{ id: 'msg_1', type: 'message', role: 'assistant', model: 'm', stop_reason: 'end_turn', stop_sequence: null },
@@ -41,8 +54,13 @@ const gateway = await startGateway({
     { name: 'responses', provider: 'up', price, api: ['responses'] },
     { name: 'completions', provider: 'up', price, api: ['chat', 'completions'] },
     { name: 'claude', provider: 'claude', price },
+    { name: 'logprobs', provider: 'up', price },
+    { name: 'huge', provider: 'up', price: { input: 0, output: 100_000 } },
   ],
-  tenants: [{ name: 'a', keys: [KEY] }],
+  tenants: [
+    { name: 'a', keys: [KEY] },
+    { name: 'b', keys: [LIMITED], limits: { usd_per_day: 1 } },
+  ],
 })
 
 afterAll(async () => {
@@ -77,6 +95,19 @@ describe('an answer of megabytes reaches its client whole, in every format, and 
     expect(String(upstream.requests.at(-1)?.body).includes(TEXT)).toBe(true)
   })
 
+  test('of a chat with logprobs, told as a response', async () => {
+    const ofText = async (more: object) => {
+      const { json } = await ask('responses', { model: 'logprobs', input: 'Hi', ...more })
+      return json.output.at(-1).content[0]
+    }
+    for (const store of [true, false]) {
+      const { text, logprobs } = await ofText({ store, top_logprobs: 1 })
+      expect(text).toBe('Hi')
+      expect(logprobs).toHaveLength(30_000)
+      expect(logprobs.at(-1)).toEqual({ ...TOKEN, top_logprobs: [{ ...TOKEN.top_logprobs[0], bytes: [] }] })
+    }
+  })
+
   test('of a text completion', async () => {
     for (const model of ['completions', 'chat']) {
       const { json, cost } = await ask('completions', { model, prompt: 'Say', max_tokens: 9 })
@@ -84,4 +115,15 @@ describe('an answer of megabytes reaches its client whole, in every format, and 
       expect(cost).toBe(13e-6)
     }
   })
+})
+
+test('one that no response can hold is refused with its cause, and is paid for', { timeout: 30_000 }, async () => {
+  const asked = { key: LIMITED, body: { model: 'huge', input: 'Hi', max_output_tokens: 9 } }
+  const answer = await call(gateway, '/v1/responses', asked)
+  expect(answer.status).toBe(502)
+  expect(expectError(await answer.text()).code).toBe('upstream_error')
+  await eventually(async () => {
+    const { tenant } = await (await call(gateway, '/v1/usage', { key: LIMITED })).json()
+    return tenant.limits[0].used === 0.3
+  }, 'what it cost is counted')
 })

@@ -7,12 +7,13 @@ import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
 import type { Conversion } from '../../src/openai/conversion.ts'
 import { asAsked, readEmbeddings } from '../../src/openai/embeddings-answer.ts'
-import { parsedJson, parseJson } from '../../src/openai/error.ts'
+import { parseJson } from '../../src/openai/error.ts'
 import { factsOfMessage } from '../../src/openai/messages/native.ts'
 import { chatAsMessage } from '../../src/openai/messages/plain.ts'
 import { converted, ParseThread } from '../../src/openai/parse-thread.ts'
 import { parseRawBody } from '../../src/openai/raw-body.ts'
 import { factsOfResponse } from '../../src/openai/responses/native.ts'
+import { withoutLogprobs } from '../../src/openai/responses/plain.ts'
 import { chatAsText, factsOfTextAnswer } from '../../src/openai/text-completion.ts'
 import { messageAsChat } from '../../src/providers/kinds/anthropic/response.ts'
 import { responseAsChat } from '../../src/providers/kinds/openai-compatible/responses/completion.ts'
@@ -128,7 +129,18 @@ describe('answers, on the thread', () => {
     ['facts of a message', factsOfMessage, JSON.stringify(message), null],
     ['facts of a response', factsOfResponse, JSON.stringify({ object: 'response', output }), null],
     ['facts of a text', factsOfTextAnswer, '{"choices":[{"text":"Hi"}]}', null],
-    ['JSON', parsedJson, said, null],
+    [
+      'a chat, without logprobs',
+      withoutLogprobs,
+      chat({ content: 'Hi' }, { logprobs: { content: [{ token: 'Hi' }] } }),
+      null,
+    ],
+    [
+      'a response, without logprobs',
+      withoutLogprobs,
+      JSON.stringify({ output: [{ content: [{ logprobs: [1] }] }] }),
+      null,
+    ],
   ])('%s: the same as here', async (_, conversion, text, args) => {
     const there = await thread.convert(conversion, alone(text), args as never, 'a')
     const here = conversion.run(Buffer.from(text), args as never)
