@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
-import { LARGE_BYTES, ParseThread } from '../openai/parse-thread.ts'
+import { LARGE_BYTES, parseThread } from '../openai/parse-thread.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { FairTimer } from '../runtime/fair-timer.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
@@ -24,9 +24,6 @@ export function readBody(source: BodySource, maxBytes = source.snapshot.config.s
   }
   return receive(source, maxBytes)
 }
-
-/** One of the process: what is large, of all tenants, is parsed there in turn. */
-export const parseThread = new ParseThread()
 
 /** Reads a body that `parseRawBody` is to read: a large one has been parsed then. @throws GatewayError as both */
 export async function readJsonBody(context: BodySource & Pick<RequestContext, 'caller'>): Promise<Buffer> {

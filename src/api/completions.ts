@@ -6,12 +6,11 @@ import type { ChatRequest, NativeRequest, Span } from '../openai/chat.ts'
 import { errorBody, errorFrame, parseJson } from '../openai/error.ts'
 import { isObject } from '../openai/is-object.ts'
 import { chatOf, fieldError } from '../openai/parse-chat.ts'
-import { LARGE_BYTES } from '../openai/parse-thread.ts'
+import { converted, LARGE_BYTES, readLargeBy } from '../openai/parse-thread.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import { type Quoted, quotedIn } from '../openai/serialised.ts'
 import { SseObserver } from '../openai/sse-observer.ts'
-import { TextStream, textCompletionOf } from '../openai/text-completion.ts'
-import { parseUsage } from '../openai/usage.ts'
+import { chatAsText, factsOfText, factsOfTextAnswer, TextStream } from '../openai/text-completion.ts'
 import type { ChatCall, Endpoint } from '../pipeline/endpoint.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
 
@@ -129,26 +128,17 @@ function nativeRequest({ wantsUsage }: ChatRequest, raw: Buffer, spans: Readonly
     raw,
     spans,
     observe: () => new SseObserver({ dropUsage: !wantsUsage }),
-    read(json) {
-      if (!isObject(json) || !Array.isArray(json.choices)) return null
-      const choices = json.choices.filter(isObject)
-      const reason = choices.find((choice) => typeof choice.finish_reason === 'string')?.finish_reason
-      return {
-        usage: parseUsage(json.usage),
-        finishReason: typeof reason === 'string' ? reason : null,
-        completionId: typeof json.id === 'string' ? json.id : null,
-        outputChars: choices.reduce((sum, { text }) => sum + (typeof text === 'string' ? text.length : 0), 0),
-      }
-    },
+    read: factsOfText,
+    readLarge: readLargeBy(factsOfTextAnswer),
   }
 }
 
 function writerFor(body: CompletionsBody): AnswerWriter {
   const before = body.echo ? (textsOf(body)?.join('') ?? '') : ''
   return {
-    plain({ request, status, body: bytes }) {
+    async plain({ request, status, body: bytes }, tenant) {
       if (status >= 400 || request.native) return bytes
-      return Buffer.from(JSON.stringify(textCompletionOf(parseJson(bytes), before)))
+      return (await converted(chatAsText, bytes, { before }, tenant)).body
     },
     stream({ request, observer }) {
       if (!request.native) return new TextStream(before)

@@ -5,6 +5,7 @@ import type { NativeRequest } from '../openai/chat.ts'
 import { asAsked, readEmbeddings } from '../openai/embeddings-answer.ts'
 import { estimateTokens } from '../openai/estimate-tokens.ts'
 import { fieldError } from '../openai/parse-chat.ts'
+import { parseThread } from '../openai/parse-thread.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
 import { SseObserver } from '../openai/sse-observer.ts'
 import { deploymentOf } from '../pipeline/address.ts'
@@ -13,7 +14,7 @@ import type { RequestContext } from '../pipeline/context.ts'
 import { principalOf } from '../pipeline/principal.ts'
 import { completeUnrouted, type UnroutedDeps, unroutedCall } from '../pipeline/unrouted.ts'
 import type { AnswerWriter } from '../providers/relay/writer.ts'
-import { parseThread, readJsonBody } from './body.ts'
+import { readJsonBody } from './body.ts'
 
 const token = z.number().int().nonnegative()
 const schema = z.looseObject({

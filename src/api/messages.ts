@@ -10,12 +10,12 @@ import { blocksOf, type ParsedMessages, parseMessages } from '../openai/messages
 import { messagesError, messagesErrorBody } from '../openai/messages/error.ts'
 import { namedBy } from '../openai/messages/identity.ts'
 import { nativeRequest } from '../openai/messages/native.ts'
-import { messageOf } from '../openai/messages/plain.ts'
+import { chatAsMessage } from '../openai/messages/plain.ts'
 import { stopsOf } from '../openai/messages/resource.ts'
 import { eventFrame, MessageStream } from '../openai/messages/stream.ts'
 import { needsMessages, type Told, toChat, told, written } from '../openai/messages/to-chat.ts'
 import { promptTokensOf } from '../openai/parse-chat.ts'
-import { LARGE_BYTES } from '../openai/parse-thread.ts'
+import { converted, LARGE_BYTES } from '../openai/parse-thread.ts'
 import { type Quoted, quotedIn } from '../openai/serialised.ts'
 import { deploymentOf } from '../pipeline/address.ts'
 import type { Admission } from '../pipeline/admission.ts'
@@ -142,13 +142,12 @@ function answersTool({ body }: ParsedMessages): boolean {
 }
 
 const writer: AnswerWriter = {
-  plain({ request, candidate, status, body, usage, outputChars }) {
-    const json = parseJson(body)
-    if (status >= 400) return Buffer.from(messagesErrorBody(readError(status, json)))
+  async plain({ request, candidate, status, body, usage, outputChars }, tenant) {
+    if (status >= 400) return Buffer.from(messagesErrorBody(readError(status, parseJson(body))))
     if (request.native?.api === 'messages') return body
     const counted = usage ?? estimateUsage(request.promptTokens, outputChars)
-    const message = messageOf(isObject(json) ? json : {}, counted, candidate.name, stopsOf(request.body))
-    return Buffer.from(JSON.stringify(message))
+    const told = { usage: counted, candidate: candidate.name, stops: stopsOf(request.body) }
+    return (await converted(chatAsMessage, body, told, tenant)).body
   },
   stream({ request, candidate, observer }) {
     if (request.native?.api === 'messages') {

@@ -80,8 +80,9 @@ export interface NativeRequest {
    * The same of a large one, off this thread; with its bytes as the client is to have them.
    *
    * @param answer alone in its memory, which is not to be used any more
+   * @param tenant whose turn it takes there
    */
-  readLarge?(answer: Buffer<ArrayBuffer>): Promise<{ facts: PlainFacts | null; body: Buffer }>
+  readLarge(answer: Buffer<ArrayBuffer>, tenant: string): Promise<{ facts: PlainFacts | null; body: Buffer }>
   /**
    * The request without what its provider can't read: another's thoughts, what it does not have any more. Null where
    * nothing of it is in the request.

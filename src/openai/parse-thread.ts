@@ -1,6 +1,8 @@
 import { Worker } from 'node:worker_threads'
 import { invalidRequest } from '../errors.ts'
 import { END } from '../runtime/end-worker.ts'
+import { inOwnMemory } from '../runtime/own-memory.ts'
+import type { Conversion } from './conversion.ts'
 import type { AskedEmbeddings } from './embeddings-answer.ts'
 import { noteParsed, type RawBody } from './raw-body.ts'
 import type { PlainFacts } from './stream-observer.ts'
@@ -12,13 +14,17 @@ const IDLE_MS = 10_000
 
 export interface ParseJob {
   bytes: ArrayBuffer
-  /** It is an answer with embeddings; else a request's body. */
+  /** It is an answer with embeddings. */
   asked?: AskedEmbeddings
+  /** It is to be converted. Where there is neither, it is a request's body. */
+  conversion?: { module: string; name: string; args: unknown }
 }
 
 export type ParseAnswer = { bytes: ArrayBuffer } & (
   | { parsed: RawBody }
   | { facts: PlainFacts | null }
+  /** Of a conversion; null where it failed, which is a mistake of ours. */
+  | { converted: { told: unknown } | null }
   /** A refusal, with the field that it is about; null where something else went wrong. */
   | { refused: { message: string; param: string | null } | null }
 )
@@ -63,6 +69,17 @@ export class ParseThread {
   async embeddings(raw: Buffer<ArrayBuffer>, asked: AskedEmbeddings, tenant: string) {
     const answer = await this.#run({ bytes: raw.buffer, asked }, tenant)
     return { facts: 'facts' in answer ? answer.facts : null, body: Buffer.from(answer.bytes) }
+  }
+
+  /**
+   * @param raw alone in its memory, which is the thread's meanwhile
+   * @throws Error where the conversion does, without its message: it might hold what was converted
+   */
+  async convert<Args, Told>(conversion: Conversion<Args, Told>, raw: Buffer<ArrayBuffer>, args: Args, tenant: string) {
+    const { module, name } = conversion
+    const answer = await this.#run({ bytes: raw.buffer, conversion: { module, name, args } }, tenant)
+    if (!('converted' in answer) || !answer.converted) throw new Error(`a large body could not be converted: ${name}`)
+    return { body: Buffer.from(answer.bytes), told: answer.converted.told as Told }
   }
 
   #run(job: ParseJob, tenant: string): Promise<ParseAnswer> {
@@ -139,3 +156,19 @@ export class ParseThread {
     worker?.postMessage(END)
   }
 }
+
+/** One of the process: what is large, of all tenants, is parsed there in turn. */
+export const parseThread = new ParseThread()
+
+/** Converts a body: a large one on the thread. @param tenant whose turn it takes there */
+export function converted<Args, Told>(conversion: Conversion<Args, Told>, body: Buffer, args: Args, tenant: string) {
+  if (body.length <= LARGE_BYTES) return conversion.run(body, args)
+  return parseThread.convert(conversion, inOwnMemory(body), args, tenant)
+}
+
+/** What is to be known of a whole answer, of a large one, off this thread. */
+export const readLargeBy =
+  (facts: Conversion<null, PlainFacts | null>) => async (answer: Buffer<ArrayBuffer>, tenant: string) => {
+    const { body, told } = await parseThread.convert(facts, answer, null, tenant)
+    return { body, facts: told }
+  }

@@ -3,6 +3,7 @@ import { parentPort } from 'node:worker_threads'
 import { GatewayError } from '../errors.ts'
 import { END } from '../runtime/end-worker.ts'
 import { inOwnMemory } from '../runtime/own-memory.ts'
+import type { Conversion } from './conversion.ts'
 import { type AskedEmbeddings, asAsked, readEmbeddings } from './embeddings-answer.ts'
 import { parseJson } from './error.ts'
 import type { ParseAnswer, ParseJob } from './parse-thread.ts'
@@ -23,11 +24,11 @@ function stepBack(): void {
 
 parentPort?.on('message', (job: ParseJob | typeof END) => {
   if (job === END) parentPort?.close()
-  else {
-    const answer = job.asked ? embeddingsOf(job.bytes, job.asked) : answerTo(job)
-    parentPort?.postMessage(answer, [answer.bytes])
-  }
+  else if (job.conversion) void convert(job.bytes, job.conversion).then(send)
+  else send(job.asked ? embeddingsOf(job.bytes, job.asked) : answerTo(job))
 })
+
+const send = (answer: ParseAnswer) => parentPort?.postMessage(answer, [answer.bytes])
 
 // It would never be answered.
 parentPort?.on('messageerror', (error) => {
@@ -49,4 +50,15 @@ function embeddingsOf(bytes: ArrayBuffer, { inputs, format }: AskedEmbeddings): 
   const { facts, isInPlace } = readEmbeddings(json, inputs)
   const body = facts ? asAsked(raw, format, isInPlace, json) : raw
   return { bytes: inOwnMemory(body).buffer, facts }
+}
+
+async function convert(bytes: ArrayBuffer, asked: NonNullable<ParseJob['conversion']>): Promise<ParseAnswer> {
+  try {
+    const exported = await import(asked.module)
+    const conversion: Conversion<unknown, unknown> = exported[asked.name]
+    const { body, told } = conversion.run(Buffer.from(bytes), asked.args)
+    return { bytes: inOwnMemory(body).buffer, converted: { told } }
+  } catch {
+    return { bytes, converted: null }
+  }
 }

@@ -1,10 +1,23 @@
 import { createParser } from 'eventsource-parser'
+import type { Conversion } from './conversion.ts'
 import { errorFrame, type OpenAIError, parseJson } from './error.ts'
 import { isObject } from './is-object.ts'
 import { DONE_FRAME, frame } from './sse.ts'
 import { MAX_EVENT_BYTES } from './sse-observer.ts'
+import type { PlainFacts } from './stream-observer.ts'
+import { parseUsage } from './usage.ts'
 
 const PING = Buffer.from(': ping\n\n')
+
+/** The same from bytes to bytes. @see textCompletionOf */
+export const chatAsText: Conversion<{ before: string }, null> = {
+  module: import.meta.url,
+  name: 'chatAsText',
+  run: (body, { before }) => ({
+    body: Buffer.from(JSON.stringify(textCompletionOf(parseJson(body), before))),
+    told: null,
+  }),
+}
 
 /** A chat completion as a legacy text completion. @param before what the client wants to have repeated */
 export function textCompletionOf(completion: unknown, before: string): Record<string, unknown> {
@@ -28,6 +41,25 @@ export function textCompletionOf(completion: unknown, before: string): Record<st
 const textOf = (said: unknown): string => {
   if (!isObject(said)) return ''
   return ([said.content, said.refusal].find((text) => typeof text === 'string') as string | undefined) ?? ''
+}
+
+/** What is to be known of a legacy text completion; null where it is none. */
+export function factsOfText(json: unknown): PlainFacts | null {
+  if (!isObject(json) || !Array.isArray(json.choices)) return null
+  const choices = json.choices.filter(isObject)
+  const reason = choices.find((choice) => typeof choice.finish_reason === 'string')?.finish_reason
+  return {
+    usage: parseUsage(json.usage),
+    finishReason: typeof reason === 'string' ? reason : null,
+    completionId: typeof json.id === 'string' ? json.id : null,
+    outputChars: choices.reduce((sum, { text }) => sum + (typeof text === 'string' ? text.length : 0), 0),
+  }
+}
+
+export const factsOfTextAnswer: Conversion<null, PlainFacts | null> = {
+  module: import.meta.url,
+  name: 'factsOfTextAnswer',
+  run: (body) => ({ body, told: factsOfText(parseJson(body)) }),
 }
 
 /** A stream of chat completion chunks as one of text completions. */

@@ -1,7 +1,9 @@
 import type { IncomingMessage } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type ModelChoice, resolveModel, type UserIds } from '../candidates/tenants.ts'
 import { invalidRequest } from '../errors.ts'
 import type { ChatRequest } from '../openai/chat.ts'
+import { LARGE_BYTES } from '../openai/parse-thread.ts'
 import { deploymentOf } from './address.ts'
 import type { RequestContext } from './context.ts'
 import { type Turn, turnOf } from './conversation.ts'
@@ -49,6 +51,9 @@ export async function parseCall(
   body: Buffer,
 ): Promise<Call> {
   const { snapshot, incoming } = context
+  // Of what is large, each step takes tens of milliseconds: others have their turn between.
+  const pause = body.length > LARGE_BYTES ? nextTurn : null
+  await pause?.()
   const { raw, names, toChat } = endpoint.read(body, deploymentOf(incoming))
   const principal = principalOf(snapshot, userIds, context.caller, incoming, names)
   const knobs = readKnobs(incoming, snapshot.config.identity.conversation_headers)
@@ -60,7 +65,9 @@ export async function parseCall(
   const cacheKey = identity.prompt_cache_key ? idFrom(request.body.prompt_cache_key) : null
   const named = knobs.conversation ?? names.conversation ?? cacheKey
   const conversation = userIds.conversation(principal.tenant.config, principal.user, named)
+  await pause?.()
   const turn = turnOf(request.body.messages, principal.user, conversation ?? turnKey ?? null, named)
+  await pause?.()
   return {
     endpoint,
     raw,

@@ -1,13 +1,14 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import { costUsd } from '../candidates/pricing.ts'
 import type { Usage } from '../candidates/usage.ts'
+import { GatewayError } from '../errors.ts'
 import type { Ghost } from '../learning/sources/ghost.ts'
 import type { Judge } from '../learning/sources/judge.ts'
 import type { Logger } from '../observability/logger.ts'
 import { ForwardError } from '../providers/forward/failure.ts'
 import { type Forwarded, forward } from '../providers/forward/forward.ts'
 import { UpstreamError } from '../providers/provider.ts'
-import { isWhole, type Outcome, unanswered } from '../providers/relay/outcome.ts'
+import { isWhole, type Outcome, unanswered, untold } from '../providers/relay/outcome.ts'
 import { relay } from '../providers/relay/relay.ts'
 import { voiceOf } from '../routing/choose/evidence.ts'
 import type { Seal } from '../runtime/seal.ts'
@@ -206,7 +207,16 @@ export async function answer(
     throw error
   }
   const writer = call.writer?.(call.turn.key)
-  if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
+  if (writer && !forwarded.stream) {
+    try {
+      forwarded.body = await writer.plain(forwarded, principal.tenant.name)
+    } catch (err) {
+      const error = err instanceof GatewayError ? err : notTold()
+      if (error !== err) onBug(err, forwarded.candidate)
+      await onEnding(untold(forwarded, request, error))
+      throw error
+    }
+  }
   return relay(forwarded, context.outgoing, {
     request,
     headers: { ...granted.headers, ...answerHeaders(context, decision, forwarded, granted) },
@@ -222,6 +232,13 @@ export async function answer(
     ...(onNamed && { onNamed }),
   })
 }
+
+const notTold = () =>
+  new GatewayError("The model's answer could not be told in the format that was asked for.", {
+    status: 502,
+    type: 'api_error',
+    code: 'upstream_error',
+  })
 
 /** Headers that say how the answer came about. */
 function answerHeaders(

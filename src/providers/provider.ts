@@ -13,6 +13,8 @@ export interface ProviderCall {
   requestId: string
   /** False where the server has refused to be asked for the usage of a stream. */
   askUsage?: boolean
+  /** Whose turn it takes on a thread that converts what is large. */
+  tenant?: string
   /** Headers of the trace, for the provider to go on with. */
   traceHeaders?: Record<string, string>
 }

@@ -5,10 +5,19 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
+import type { Conversion } from '../../src/openai/conversion.ts'
 import { asAsked, readEmbeddings } from '../../src/openai/embeddings-answer.ts'
 import { parseJson } from '../../src/openai/error.ts'
-import { ParseThread } from '../../src/openai/parse-thread.ts'
+import { factsOfMessage } from '../../src/openai/messages/native.ts'
+import { chatAsMessage } from '../../src/openai/messages/plain.ts'
+import { converted, ParseThread } from '../../src/openai/parse-thread.ts'
 import { parseRawBody } from '../../src/openai/raw-body.ts'
+import { factsOfResponse } from '../../src/openai/responses/native.ts'
+import { withoutLogprobs } from '../../src/openai/responses/plain.ts'
+import { chatAsText, factsOfTextAnswer } from '../../src/openai/text-completion.ts'
+import { messageAsChat } from '../../src/providers/kinds/anthropic/response.ts'
+import { responseAsChat } from '../../src/providers/kinds/openai-compatible/responses/completion.ts'
+import { plainChat } from '../../src/providers/relay/read-plain.ts'
 
 const thread = new ParseThread()
 /** As a large body is read: alone in its memory. */
@@ -89,6 +98,70 @@ describe('answers with embeddings, on the thread', () => {
     expect(found.facts).toEqual(facts)
     const body = facts ? asAsked(Buffer.from(text), format, isInPlace, json) : Buffer.from(text)
     expect(String(found.body)).toBe(String(body))
+  })
+})
+
+describe('answers, on the thread', () => {
+  const chat = (message: object, more: object = {}) =>
+    JSON.stringify({ id: 'c-1', choices: [{ index: 0, message, finish_reason: 'stop', ...more }] })
+  const said = chat({ role: 'assistant', content: 'Hi', reasoning: 'Hm' })
+  const call = { id: 'call_1', function: { name: 'look', arguments: '{}' } }
+  const usage = { promptTokens: 7, completionTokens: 2, cachedTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 }
+  const asked = { isSingle: true, tools: true, toolNames: new Set(['look']), thoughtsAs: 'reasoning_content' as const }
+  const message = { type: 'message', content: [{ type: 'text', text: 'Hi' }], stop_reason: 'end_turn', usage: {} }
+  const output = [{ type: 'message', content: [{ type: 'output_text', text: 'Hi' }] }]
+
+  test.each<[string, Conversion<never, unknown>, string, unknown]>([
+    ['a chat', plainChat, said, {}],
+    ['a chat that is mended', plainChat, chat({ content: [{ type: 'text', text: 'H' }], tool_calls: [call] }), asked],
+    ['a chat of nothing', plainChat, chat({ role: 'assistant', content: '' }), asked],
+    ['a chat in events', plainChat, `data: ${said.replace('message', 'delta')}\n\ndata: [DONE]\n\n`, asked],
+    ['a chat in lines', plainChat, `${said.replace('message', 'delta')}\n${said}\n`, asked],
+    ['an error', plainChat, '{"error":{"message":"no","code":503}}', asked],
+    ['no chat', plainChat, '<html>', asked],
+    ['a chat as a message', chatAsMessage, said, { usage, candidate: 'one', stops: ['x'] }],
+    ['a chat as a text', chatAsText, said, { before: 'Say ' }],
+    ['a message as a chat', messageAsChat, JSON.stringify(message), { created: 1 }],
+    ['no message', messageAsChat, '{}', { created: 1 }],
+    ['a response as a chat', responseAsChat, JSON.stringify({ output }), { created: 1 }],
+    ['a response that failed', responseAsChat, '{"error":{"message":"no"}}', { created: 1 }],
+    ['half a response', responseAsChat, '{"status":"queued","output":[]}', { created: 1 }],
+    ['facts of a message', factsOfMessage, JSON.stringify(message), null],
+    ['facts of a response', factsOfResponse, JSON.stringify({ object: 'response', output }), null],
+    ['facts of a text', factsOfTextAnswer, '{"choices":[{"text":"Hi"}]}', null],
+    [
+      'a chat, without logprobs',
+      withoutLogprobs,
+      chat({ content: 'Hi' }, { logprobs: { content: [{ token: 'Hi' }] } }),
+      null,
+    ],
+    [
+      'a response, without logprobs',
+      withoutLogprobs,
+      JSON.stringify({ output: [{ content: [{ logprobs: [1] }] }] }),
+      null,
+    ],
+  ])('%s: the same as here', async (_, conversion, text, args) => {
+    const there = await thread.convert(conversion, alone(text), args as never, 'a')
+    const here = conversion.run(Buffer.from(text), args as never)
+    expect(String(there.body)).toBe(String(here.body))
+    // Bytes of an error lose their class on the way.
+    expect(there.told).toEqual(structuredClone(here.told))
+  })
+
+  test('small ones are converted here, large ones there', async () => {
+    const large = chat({ role: 'assistant', content: 'word '.repeat(250_000) })
+    expect(converted(plainChat, Buffer.from(said), {}, 'a')).not.toBeInstanceOf(Promise)
+    const there = converted(plainChat, Buffer.from(large), {}, 'a')
+    expect(there).toBeInstanceOf(Promise)
+    expect(String((await there).body)).toBe(large)
+  })
+
+  test('one that fails tells nothing of what it was to convert, and fails alone', { timeout: 10_000 }, async () => {
+    const args = { usage: null as never, candidate: 'one', stops: [] }
+    const failed = thread.convert(chatAsMessage, alone(said), args, 'a')
+    await expect(failed).rejects.toThrow(/^a large body could not be converted: chatAsMessage$/)
+    expect((await thread.convert(plainChat, alone(said), {}, 'a')).told).toMatchObject({ isEmpty: false })
   })
 })
 

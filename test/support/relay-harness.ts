@@ -119,7 +119,7 @@ export async function startHarness(options: HarnessOptions): Promise<Harness> {
       )
       result.forwarded = forwarded
       const writer = call?.writer?.('turn')
-      if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded)
+      if (writer && !forwarded.stream) forwarded.body = await writer.plain(forwarded, 'a')
       result.outcome = await relay(forwarded, response, {
         request,
         writer: writer && forwarded.stream ? writer.stream(forwarded) : undefined,

@@ -1,18 +1,21 @@
+import { randomUUID } from 'node:crypto'
 import type { ResponsesConfig } from '../../config/schema.ts'
 import type { OpenAIError } from '../../openai/error.ts'
 import { parseJson, readError } from '../../openai/error.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { isObject } from '../../openai/is-object.ts'
+import { converted, LARGE_BYTES } from '../../openai/parse-thread.ts'
 import type { ResponsesRequest } from '../../openai/responses/body.ts'
 import { responseId } from '../../openai/responses/items.ts'
 import { nativeResponse, type ResponsesObserver } from '../../openai/responses/native.ts'
 import type { OutputOptions } from '../../openai/responses/output.ts'
-import { type NewResource, responseOf } from '../../openai/responses/plain.ts'
+import { type NewResource, responseOf, withoutLogprobs } from '../../openai/responses/plain.ts'
 import { type ResponseResource, resourceOf } from '../../openai/responses/resource.ts'
 import { ResponseStream } from '../../openai/responses/stream.ts'
 import type { ThoughtSeal } from '../../openai/responses/thoughts.ts'
 import type { Tools } from '../../openai/responses/tools.ts'
 import { responsesErrorBody } from '../../openai/responses/words.ts'
+import { jsonOf } from '../../openai/serialised.ts'
 import type { RequestContext } from '../../pipeline/context.ts'
 import type { Principal } from '../../pipeline/principal.ts'
 import type { Forwarded, PlainAnswer, StreamAnswer } from '../../providers/relay/answer.ts'
@@ -39,10 +42,12 @@ export interface Asked {
 export function answerWriter(deps: ResponsesDeps, asked: Asked): AnswerWriter {
   const keep = (response: ResponseResource, answer: Forwarded) => keepResponse(deps, asked, response, answer)
   return {
-    async plain(answer) {
+    async plain(answer, tenant) {
       if (answer.status >= 400) return refusalOf(answer)
-      const json = parseJson(answer.body)
-      if (answer.request.native) {
+      const { native } = answer.request
+      if (native && !isKept(asked)) return answer.body
+      const { json, logprobs } = await read(answer, tenant)
+      if (native) {
         const response = nativeResponse(json)
         if (response) await keep(response, answer)
         return answer.body
@@ -54,7 +59,7 @@ export function answerWriter(deps: ResponsesDeps, asked: Asked): AnswerWriter {
         usage(answer),
       )
       if (response.store) response.store = await keep(response, answer)
-      return Buffer.from(JSON.stringify(response))
+      return logprobs ? withLogprobs(response, logprobs) : jsonOf({ ...response }, answer.body.length)
     },
     stream(answer) {
       const { observer } = answer
@@ -98,7 +103,7 @@ const creator =
       ...head,
       id: responseId(context.requestId),
       model: head.model || candidate.model,
-      store: config.store === 'on' && request.body.store !== false,
+      store: isKept({ config, request }),
     })
 
 const outputOptions = ({ tools, thoughts, context }: Asked, { candidate }: Forwarded): OutputOptions => ({
@@ -113,6 +118,28 @@ const usage = ({ usage, request, outputChars }: PlainAnswer) =>
 const usageOfStream = ({ observer, request }: StreamAnswer) =>
   observer.usage ?? estimateUsage(request.promptTokens, observer.outputBytes, observer.outputEvents)
 
+/** A large answer is read on the thread, which has its bytes: they come back. */
+async function read(answer: PlainAnswer, tenant: string): Promise<{ json: unknown; logprobs: Uint8Array | null }> {
+  if (answer.body.length <= LARGE_BYTES) return { json: parseJson(answer.body), logprobs: null }
+  const { body, told } = await converted(withoutLogprobs, answer.body, null, tenant)
+  answer.body = body
+  return told
+}
+
+/** The response as JSON. @param logprobs of its text, as JSON: millions of values, which are not parsed again */
+async function withLogprobs(response: ResponseResource, logprobs: Uint8Array): Promise<Buffer> {
+  const mark = randomUUID()
+  const said = response.output.find(({ type }) => type === 'message')?.content
+  for (const part of Array.isArray(said) ? said : []) if (part.type === 'output_text') part.logprobs = [mark]
+  const json = await jsonOf({ ...response }, LARGE_BYTES + 1)
+  const at = json.indexOf(`["${mark}"]`)
+  if (at < 0) return json
+  return Buffer.concat([json.subarray(0, at), logprobs, json.subarray(at + mark.length + 4)])
+}
+
+const isKept = ({ config, request }: Pick<Asked, 'config' | 'request'>) =>
+  config.store === 'on' && request.body.store !== false
+
 /** False where it is not kept: it was not to be, or could not. */
 async function keepResponse(
   { responses, seal, isErased, onStoreError }: ResponsesDeps,
@@ -122,7 +149,7 @@ async function keepResponse(
 ): Promise<boolean> {
   const { user } = principal
   const tenant = principal.tenant.name
-  if (config.store === 'off' || request.body.store === false || !isKeepable(response.id)) return false
+  if (!isKept({ config, request }) || !isKeepable(response.id)) return false
   if (isErased(tenant, user, context.ts)) return false
   const input = withIds(whole.own, responseId(context.requestId))
   const kept = { response, input, candidate: candidate.name, native: native !== undefined, turnKey }

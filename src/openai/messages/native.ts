@@ -1,7 +1,10 @@
 import type { Usage } from '../../candidates/usage.ts'
 import type { NativeRequest } from '../chat.ts'
+import type { Conversion } from '../conversion.ts'
+import { parseJson } from '../error.ts'
 import { isObject } from '../is-object.ts'
 import { NativeStream } from '../native-stream.ts'
+import { readLargeBy } from '../parse-thread.ts'
 import type { PlainFacts } from '../stream-observer.ts'
 import { withFields } from '../with-fields.ts'
 import { type Block, blocksOf, type MessagesBody, type ParsedMessages, type Turn } from './body.ts'
@@ -20,6 +23,7 @@ export function nativeRequest(parsed: ParsedMessages, headers: Record<string, st
     ...without(parsed, isLeftOut),
     observe: () => new MessagesObserver(),
     read: factsOf,
+    readLarge: readLargeBy(factsOfMessage),
   })
   return {
     ...native((block) => openThought(block) !== null),
@@ -134,4 +138,10 @@ export class MessagesObserver extends NativeStream {
     if (!isObject(told)) return
     for (const [key, value] of Object.entries(told)) if (value !== null && value !== undefined) this.#usage[key] = value
   }
+}
+
+export const factsOfMessage: Conversion<null, PlainFacts | null> = {
+  module: import.meta.url,
+  name: 'factsOfMessage',
+  run: (body) => ({ body, told: factsOf(parseJson(body)) }),
 }

@@ -1,9 +1,22 @@
 import type { Usage } from '../../candidates/usage.ts'
 import { callThoughtsOf } from '../call-thoughts.ts'
+import type { Conversion } from '../conversion.ts'
+import { parseJson } from '../error.ts'
 import { isObject } from '../is-object.ts'
 import type { Block } from './body.ts'
 import { type Message, stoppedAt, stopReason, thoughtsOf, usageOf } from './resource.ts'
 import { sealThought } from './thoughts.ts'
+
+/** The same from bytes to bytes. @see messageOf */
+export const chatAsMessage: Conversion<{ usage: Usage; candidate: string; stops: readonly string[] }, null> = {
+  module: import.meta.url,
+  name: 'chatAsMessage',
+  run(body, { usage, candidate, stops }) {
+    const json = parseJson(body)
+    const message = messageOf(isObject(json) ? json : {}, usage, candidate, stops)
+    return { body: Buffer.from(JSON.stringify(message)), told: null }
+  },
+}
 
 /**
  * A whole chat completion as a message.

@@ -1,8 +1,10 @@
 import type { Usage } from '../../candidates/usage.ts'
 import type { NativeRequest, Span } from '../chat.ts'
-import type { OpenAIError } from '../error.ts'
+import type { Conversion } from '../conversion.ts'
+import { type OpenAIError, parseJson } from '../error.ts'
 import { isObject } from '../is-object.ts'
 import { NativeStream } from '../native-stream.ts'
+import { readLargeBy } from '../parse-thread.ts'
 import type { PlainFacts } from '../stream-observer.ts'
 import type { InputItem, Part } from './items.ts'
 import type { ResponseResource } from './resource.ts'
@@ -15,6 +17,7 @@ export const nativeRequest = (raw: Uint8Array, spans: ReadonlyMap<string, Span>)
   spans,
   observe: () => new ResponsesObserver(),
   read: factsOf,
+  readLarge: readLargeBy(factsOfResponse),
 })
 
 /** A response as a provider sent it; null where it is none. */
@@ -105,4 +108,10 @@ export class ResponsesObserver extends NativeStream {
     if (typeof response.id === 'string') this.id = response.id
     this.usage = usageOf(response.usage) ?? this.usage
   }
+}
+
+export const factsOfResponse: Conversion<null, PlainFacts | null> = {
+  module: import.meta.url,
+  name: 'factsOfResponse',
+  run: (body) => ({ body, told: factsOf(parseJson(body)) }),
 }

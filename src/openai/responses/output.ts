@@ -1,3 +1,4 @@
+import { GatewayError } from '../../errors.ts'
 import { callThoughtsOf } from '../call-thoughts.ts'
 import { isObject } from '../is-object.ts'
 import { type InputItem, itemId, kindOf, type Part } from './items.ts'
@@ -56,7 +57,8 @@ export class Output {
 
   /**
    * @param delta of a choice, or its message
-   * @throws Error where a call goes on that had ended, or the answer is larger than is held
+   * @throws Error where a call goes on that had ended
+   * @throws GatewayError 502 where the answer is larger than is held
    */
   take(delta: Record<string, unknown>, logprobs: unknown): void {
     this.#think(delta)
@@ -67,7 +69,7 @@ export class Output {
     if (Array.isArray(annotations)) for (const one of annotations) this.#annotate(one)
     const calls: unknown[] = Array.isArray(delta.tool_calls) ? delta.tool_calls : []
     for (const [position, call] of calls.entries()) if (isObject(call)) this.#call(call, position)
-    if (this.#chars > MAX_CHARS) throw new Error('the answer is larger than is held')
+    if (this.#chars > MAX_CHARS) throw tooLarge()
   }
 
   /** Nothing more comes. @param cut the answer was not finished */
@@ -129,7 +131,8 @@ export class Output {
   #say(delta: string, logprobs: unknown[]): void {
     const part = this.#part('output_text')
     part.text += delta
-    part.logprobs?.push(...logprobs)
+    // One by one: arguments of a call are of a bounded number.
+    for (const one of logprobs) part.logprobs?.push(one)
     this.#chars += delta.length
     this.#emit({ type: 'response.output_text.delta', ...this.#partAt(), delta, logprobs })
   }
@@ -320,7 +323,8 @@ interface TokenLogprob {
   top_logprobs?: unknown
 }
 
-function logprobsOf(logprobs: unknown): unknown[] {
+/** Logprobs of a choice in a response's words. */
+export function logprobsOf(logprobs: unknown): unknown[] {
   const content = isObject(logprobs) && Array.isArray(logprobs.content) ? (logprobs.content as TokenLogprob[]) : []
   const one = ({ token, logprob, bytes }: TokenLogprob) => ({
     token,
@@ -332,3 +336,10 @@ function logprobsOf(logprobs: unknown): unknown[] {
     top_logprobs: (Array.isArray(entry.top_logprobs) ? (entry.top_logprobs as TokenLogprob[]) : []).map(one),
   }))
 }
+
+const tooLarge = () =>
+  new GatewayError(`The model's answer has more than ${MAX_CHARS} characters: no response holds that.`, {
+    status: 502,
+    type: 'api_error',
+    code: 'upstream_error',
+  })

@@ -1,6 +1,8 @@
 import type { Usage } from '../../candidates/usage.ts'
+import type { Conversion } from '../conversion.ts'
+import { parseJson } from '../error.ts'
 import { isObject } from '../is-object.ts'
-import { Output, type OutputOptions } from './output.ts'
+import { logprobsOf, Output, type OutputOptions } from './output.ts'
 import { ending, type ResourceHead, type ResponseResource, usageOf } from './resource.ts'
 
 /** A resource in which nothing has been said yet. */
@@ -31,6 +33,27 @@ export function responseOf(
     usage: usageOf(usage),
   }
 }
+
+/**
+ * A large answer, a chat completion or a response, without its logprobs: where they were asked for they are most of it,
+ * and what is copied to another thread costs as much again. Those of a chat are told as JSON, in a response's words.
+ */
+export const withoutLogprobs: Conversion<null, { json: unknown; logprobs: Uint8Array | null }> = {
+  module: import.meta.url,
+  name: 'withoutLogprobs',
+  run(body) {
+    const json = parseJson(body)
+    const { choices, output } = isObject(json) ? json : {}
+    const [choice, ...others] = objectsOf(choices)
+    const told = logprobsOf(choice?.logprobs)
+    for (const one of choice ? [choice, ...others] : []) delete one.logprobs
+    for (const part of objectsOf(output).flatMap(({ content }) => objectsOf(content)))
+      if (Array.isArray(part.logprobs)) part.logprobs = []
+    return { body, told: { json, logprobs: told.length > 0 ? Buffer.from(JSON.stringify(told)) : null } }
+  },
+}
+
+const objectsOf = (list: unknown): Record<string, unknown>[] => (Array.isArray(list) ? list.filter(isObject) : [])
 
 /** What a completion, or a chunk of one, says of itself. */
 export function headOf({ model, created, service_tier: tier }: Record<string, unknown>) {

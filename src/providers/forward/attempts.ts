@@ -266,6 +266,7 @@ export class Attempts {
         signal: abort.signal,
         requestId,
         askUsage,
+        tenant: this.#input.tenant ?? '',
         ...(span && { traceHeaders: span.headers }),
       })
       status = answer.status
@@ -273,6 +274,7 @@ export class Attempts {
       const head: AnswerHead = { candidate, request, status, headers, attempts: this.made, upstreamMs: 0 }
       const cap = request.stream ? started + this.#deps.timeouts.comments_ms : Number.POSITIVE_INFINITY
       const read = await readAnswer(head, body, {
+        tenant: this.#input.tenant ?? '',
         abort: (reason) => abort.abort(reason),
         onBytes: () => timer.move(Math.min(patience(), Math.max(cap, performance.now()))),
         // In a race nobody has won yet.

@@ -1,10 +1,12 @@
 import type { Candidate } from '../../candidates/candidate.ts'
 import type { Usage } from '../../candidates/usage.ts'
+import type { GatewayError } from '../../errors.ts'
 import type { ChatRequest } from '../../openai/chat.ts'
 import { estimateUsage } from '../../openai/estimate-tokens.ts'
 import { NO_USAGE } from '../../openai/usage.ts'
 import type { Attempt } from '../../store/records/records.ts'
 import type { ForwardError } from '../forward/failure.ts'
+import type { PlainAnswer } from './answer.ts'
 
 /** How a request ended, for its record and bill: made by `relay`, or by `unanswered` where no candidate answered. */
 export interface Outcome {
@@ -51,6 +53,23 @@ export function unanswered(error: ForwardError, candidate: Candidate, { promptTo
     ttftMs: null,
     waitedMs: error.upstreamMs,
     error: error.code,
+  }
+}
+
+/** A whole answer that could not be told to its client: its provider bills it all the same. */
+export function untold(answer: PlainAnswer, { promptTokens }: ChatRequest, { status, code }: GatewayError): Outcome {
+  const { candidate, attempts, usage, outputChars, completionId, upstreamMs } = answer
+  return {
+    candidate,
+    attempts: withError(attempts, 'protocol'),
+    status,
+    usage: usage ?? estimateUsage(promptTokens, outputChars),
+    usageEstimated: usage === null,
+    finishReason: 'error',
+    completionId,
+    ttftMs: null,
+    waitedMs: upstreamMs,
+    error: code,
   }
 }
 

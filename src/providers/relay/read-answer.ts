@@ -1,24 +1,27 @@
 import { GatewayError } from '../../errors.ts'
 import type { ChatMessage, ChatRequest, NativeRequest } from '../../openai/chat.ts'
-import { completionOfStream, streamOfCompletion } from '../../openai/convert-stream.ts'
-import { parseJson, readError, saysError, statusOfError, withoutMark } from '../../openai/error.ts'
-import { BROKE, endOf, isFailure } from '../../openai/finish-reason.ts'
-import { isBlank } from '../../openai/is-blank.ts'
+import { streamOfCompletion } from '../../openai/convert-stream.ts'
+import { parseJson, withoutMark } from '../../openai/error.ts'
 import { isObject } from '../../openai/is-object.ts'
-import { Mend } from '../../openai/mend.ts'
-import { LARGE_BYTES } from '../../openai/parse-thread.ts'
-import { retryAfterMs } from '../../openai/retry-after.ts'
+import { converted, LARGE_BYTES } from '../../openai/parse-thread.ts'
 import { SseObserver } from '../../openai/sse-observer.ts'
 import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts'
-import { parseUsage } from '../../openai/usage.ts'
 import { FairTimer } from '../../runtime/fair-timer.ts'
 import { inOwnMemory } from '../../runtime/own-memory.ts'
-import { withoutRepeated } from '../dialect/repeated.ts'
 import type { Failure } from '../forward/failure.ts'
 import { readAll } from '../http/read-all.ts'
 import { UpstreamError } from '../provider.ts'
 import type { AnswerHead, Forwarded, PlainAnswer, StreamAnswer } from './answer.ts'
-import { firstData, linesAsEvents, looksLikeEvents, shapeOf } from './shape.ts'
+import {
+  bodyFailure,
+  errorFailure,
+  notAnAnswer,
+  type PlainTold,
+  plainChat,
+  protocol,
+  statusFailure,
+} from './read-plain.ts'
+import { firstData, shapeOf } from './shape.ts'
 
 /** A plain answer larger than this is refused; images and audio in base64 fit. */
 const MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -33,6 +36,8 @@ type Body = AsyncIterable<Uint8Array>
 const UNCOUNTED_BYTES = 64 * 1024
 
 export interface ReadControl extends Pick<StreamAnswer, 'abort' | 'release'> {
+  /** What is large takes its turn. */
+  tenant: string
   /** Bytes have come, though nothing may have been said yet. */
   onBytes(): void
   /** Bytes are kept in memory until the request ends. @returns why they may not be */
@@ -212,15 +217,39 @@ function counter({ onBytes, hold }: ReadControl): (bytes: number) => void {
 async function readPlain(common: AnswerHead, body: Body, control: ReadControl): Promise<Read<PlainAnswer>> {
   const raw = withoutMark(await readAll(body, MAX_BODY_BYTES, counter(control)))
   const { native } = common.request
-  if (native?.readLarge && raw.length > LARGE_BYTES)
-    return largeOf(common, await native.readLarge(inOwnMemory(raw)), native)
-  if (!native && looksLikeEvents(raw)) return readEvents(common, raw)
-  const json = parseJson(raw)
-  const lines = json === undefined && !native ? linesAsEvents(raw) : null
-  if (lines) return readEvents(common, lines)
-  const mended = native || !isObject(json) ? null : new Mend(askedBy(common.request)).mended(json)
-  return mended ? plainOf(common, Buffer.from(JSON.stringify(mended)), mended) : plainOf(common, raw, json)
+  const read = await (native ? readNative(raw, native, control) : readChat(raw, common.request, control))
+  if ('failure' in read.told) return { failure: read.told.failure }
+  const { facts, isEmpty } = read.told
+  return { answer: { ...asJson(common), stream: false, body: read.body, ...facts, isEmpty } }
 }
+
+interface ReadBody {
+  body: Buffer
+  told: PlainTold
+}
+
+async function readChat(raw: Buffer, request: ChatRequest, { tenant }: ReadControl): Promise<ReadBody> {
+  const { body, told } = await converted(plainChat, raw, askedBy(request), tenant)
+  if ('failure' in told) return { body, told: { failure: ofThread(told.failure) } }
+  return { body, told: { ...told, isEmpty: told.isEmpty && mayBeEmpty(request) } }
+}
+
+/** Bytes that are copied between threads are a buffer no longer. */
+const ofThread = (failure: Failure): Failure =>
+  failure.kind === 'status' ? { ...failure, body: Buffer.from(failure.body) } : failure
+
+async function readNative(raw: Buffer, native: NativeRequest, { tenant }: ReadControl): Promise<ReadBody> {
+  if (raw.length > LARGE_BYTES) {
+    const { facts, body } = await native.readLarge(inOwnMemory(raw), tenant)
+    return { body, told: toldBy(facts, native) }
+  }
+  const json = parseJson(raw)
+  const failure = bodyFailure(json)
+  return { body: raw, told: failure ? { failure } : toldBy(native.read(json), native) }
+}
+
+const toldBy = (facts: PlainFacts | null, { api }: NativeRequest): PlainTold =>
+  facts ? { facts, isEmpty: false } : { failure: notAnAnswer(api) }
 
 const observing = (request: ChatRequest) => ({ dropUsage: !request.wantsUsage, ...askedBy(request) })
 
@@ -235,37 +264,6 @@ const askedBy = ({ body, thoughtsAs }: ChatRequest) => ({
 const namesOf = (tools: readonly unknown[]): ReadonlySet<string> =>
   new Set(tools.flatMap((tool) => (isObject(tool) && isObject(tool.function) ? [String(tool.function.name)] : [])))
 
-/** Events where a whole answer was asked for: put together. */
-function readEvents(common: AnswerHead, raw: Buffer): Read<PlainAnswer> {
-  const collected = completionOfStream(raw, askedBy(common.request))
-  if ('error' in collected) return { failure: errorFailure(collected.error) }
-  if (collected.completion === null) return { failure: protocol('the provider ended its answer before it was whole') }
-  const { completion } = collected
-  return plainOf(common, Buffer.from(JSON.stringify(completion)), completion)
-}
-
-function plainOf(common: AnswerHead, bytes: Buffer, json: unknown): Read<PlainAnswer> {
-  const failed = bodyFailure(json)
-  if (failed) return { failure: failed }
-  const { native } = common.request
-  const facts = native ? native.read(json) : factsOf(json)
-  if (!facts) return { failure: notAnAnswer(native) }
-  const isEmpty = mayBeEmpty(common.request) && saysNothing(json)
-  return { answer: { ...asJson(common), stream: false, body: bytes, ...facts, isEmpty } }
-}
-
-function largeOf(
-  common: AnswerHead,
-  { facts, body }: { facts: PlainFacts | null; body: Buffer },
-  native: NativeRequest,
-): Read<PlainAnswer> {
-  if (!facts) return { failure: notAnAnswer(native) }
-  return { answer: { ...asJson(common), stream: false, body, ...facts, isEmpty: false } }
-}
-
-const notAnAnswer = (native: NativeRequest | undefined) =>
-  protocol(`the provider sent something that is not a ${native?.api ?? 'chat'} answer`)
-
 /**
  * Whether an answer of nothing may be none: where it may end at once it is whole. Behind what tools returned models do
  * so when they have nothing to add (platform.claude.com/docs/en/build-with-claude/handling-stop-reasons).
@@ -279,73 +277,10 @@ function isBehindResult(messages: readonly ChatMessage[]): boolean {
   return messages.slice(said + 1).some(({ role }) => role === 'tool' || role === 'function')
 }
 
-/** No choice holds more than a role, and none was cut or filtered. */
-function saysNothing(json: unknown): boolean {
-  const choices: unknown[] = isObject(json) && Array.isArray(json.choices) ? json.choices : []
-  return choices.every(
-    (choice) =>
-      isObject(choice) &&
-      (endOf(choice.finish_reason) ?? 'stop') === 'stop' &&
-      isObject(choice.message) &&
-      Object.entries(choice.message).every(([field, value]) => field === 'role' || isBlank(value)),
-  )
-}
-
 /** SDKs parse what is labelled so, and hand on the rest as text. */
 function asJson(head: AnswerHead): AnswerHead {
   if (/^application\/(?:[\w.+-]*\+)?json/i.test(head.headers['content-type'] ?? '')) return head
   return { ...head, headers: { ...head.headers, 'content-type': 'application/json' } }
-}
-
-function factsOf(json: unknown): PlainFacts | null {
-  const choices = isObject(json) && Array.isArray(json.choices) ? json.choices.filter(isObject) : []
-  if (!isObject(json) || choices.length === 0) return null
-  return {
-    usage: parseUsage(json.usage),
-    finishReason: choices.map((choice) => endOf(choice.finish_reason)).find((reason) => reason !== null) ?? null,
-    completionId: typeof json.id === 'string' && json.id !== '' ? json.id : null,
-    outputChars: choices.reduce((sum, { message }) => sum + textLength(message), 0),
-  }
-}
-
-function textLength(message: unknown): number {
-  if (!isObject(message)) return 0
-  const texts = [message.content, message.reasoning_content, message.reasoning, message.refusal]
-  const text = texts.reduce<number>((sum, value) => sum + (typeof value === 'string' ? value.length : 0), 0)
-  return text + (Array.isArray(message.tool_calls) ? JSON.stringify(message.tool_calls).length : 0)
-}
-
-const protocol = (message: string): Failure => ({ kind: 'protocol', message })
-
-/** Some answer 200 with an error in the body, or in its only choice. */
-function bodyFailure(json: unknown): Failure | null {
-  const outer = Array.isArray(json) ? json[0] : json
-  if (!isObject(outer)) return null
-  const choices: unknown[] = Array.isArray(outer.choices) ? outer.choices : []
-  if (choices.length === 0) return saysError(outer.error) ? errorFailure(outer.error) : null
-  const [choice] = choices
-  if (!isObject(choice) || choices.length !== 1 || !isFailure(choice.finish_reason)) return null
-  return errorFailure(saysError(choice.error) ? choice.error : { message: BROKE, code: choice.finish_reason })
-}
-
-function errorFailure(error: unknown): Failure {
-  return statusFailure(statusOfError(error), {}, Buffer.from(JSON.stringify({ error })))
-}
-
-function statusFailure(status: number, headers: Record<string, string>, body: Buffer): Failure {
-  const { code, message } = readError(status, parseJson(body))
-  return { kind: 'status', status: meant(status, message), code, retryAfterMs: retryAfterMs(headers), body, headers }
-}
-
-const OUR_KEY = /api[ _-]?key (?:is )?(?:not valid|invalid|incorrect|expired)|(?:incorrect|invalid) api[ _-]?key/i
-const OUR_CREDIT =
-  /credit balance|insufficient (?:balance|credits?|funds|quota)|exceeded your current quota|account (?:is |has been )?(?:suspended|deactivated|overdue|in arrears)/i
-
-/** Some say 400 of our key, or of what our account is worth: no other request would do better. */
-function meant(status: number, message: string): number {
-  if (status !== 400) return status
-  const own = withoutRepeated(message)
-  return OUR_KEY.test(own) ? 401 : OUR_CREDIT.test(own) ? 402 : status
 }
 
 /** The body of an error is of use only while it is small and comes at all. */

@@ -3,8 +3,12 @@ import type { PlainAnswer, StreamAnswer } from './answer.ts'
 
 /** Tells one request's answer in the format of the endpoint that it came by, where that is not chat completions'. */
 export interface AnswerWriter {
-  /** The body of a whole answer, a provider's refusal included. Awaited before any of it goes out. */
-  plain(answer: PlainAnswer): Buffer | Promise<Buffer>
+  /**
+   * The body of a whole answer, a provider's refusal included. Awaited before any of it goes out.
+   *
+   * @param tenant whose turn it takes, where it is large
+   */
+  plain(answer: PlainAnswer, tenant: string): Buffer | Promise<Buffer>
   stream(answer: StreamAnswer): StreamWriter
 }
 

@@ -82,6 +82,6 @@ test('what a client wrote of keys and credit is not the provider’s word of our
   const headers = { 'content-type': 'application/json' }
   const head = { candidate: candidate('c', 'p'), request, status: 400, headers, attempts: [], upstreamMs: 0 }
   const nothing = () => undefined
-  const untouched = { abort: nothing, onBytes: nothing, release: nothing, quietMs: null, endingMs: 5_000 }
+  const untouched = { tenant: 'a', abort: nothing, onBytes: nothing, release: nothing, quietMs: null, endingMs: 5_000 }
   expect(await readAnswer(head, body(), untouched)).toMatchObject({ failure: { kind: 'status', status: 400 } })
 })

@@ -24,7 +24,7 @@ const headOf = (body: object): AnswerHead => ({
 /** A stream of these events, read as far as it must be before anything goes on; and what it is in whole. */
 async function readStream(source: AsyncIterable<Uint8Array>, body: object = {}) {
   const reasons: UpstreamError[] = []
-  const control = { abort: (reason: UpstreamError) => reasons.push(reason), onBytes() {}, release() {} }
+  const control = { tenant: 'a', abort: (reason: UpstreamError) => reasons.push(reason), onBytes() {}, release() {} }
   const head = headOf({ stream: true, ...body })
   const read = await readAnswer(head, source, { ...control, quietMs: null, endingMs: 20 })
   if (!('answer' in read) || !read.answer.stream) throw new Error(JSON.stringify(read))
@@ -115,7 +115,7 @@ describe('whether nothing is an answer', () => {
   const isEmpty = async (messages: object[], message: object = { content: null }): Promise<[boolean, boolean]> => {
     const choice = { index: 0, message: { role: 'assistant', ...message }, finish_reason: 'stop' }
     const body = streaming(Buffer.from(JSON.stringify(completionBody('', { choices: [choice] }))))
-    const control = { abort() {}, onBytes() {}, release() {}, quietMs: null, endingMs: 5_000 }
+    const control = { tenant: 'a', abort() {}, onBytes() {}, release() {}, quietMs: null, endingMs: 5_000 }
     const plain = (await readAnswer(headOf({ messages }), body, control)) as { answer: Forwarded }
     const events = streaming(data(chunkOf({ role: 'assistant', ...message })), data(chunkOf({}, 'stop')), DONE)
     const streamed = await readStream(events, { messages })

@@ -42,8 +42,11 @@ const VECTORS: [form: string, vector: unknown][] = [
   ['base64', Buffer.from(Float32Array.from(FLOATS).buffer).toString('base64')],
 ]
 let vector: unknown
+/** A whole answer, in place of the usual one. */
+let large: Buffer | undefined
 const plain = replyPlain()
 const upstream = await startUpstream((exchange) => {
+  if (large) return exchange.reply(200, large)
   const { input } = exchange.json as { input?: unknown }
   if (vector === undefined || !Array.isArray(input)) return plain(exchange)
   const data = input.map((_, index) => ({ object: 'embedding', index, embedding: vector }))
@@ -242,6 +245,16 @@ async function onLarge() {
       }
     }
     vector = undefined
+    for (const [what, answer] of 'answers'.includes(process.env.LARGE ?? '') ? largeAnswers() : []) {
+      large = answer
+      for (const [kind, path, body] of kinds.filter(([name]) => ANSWERED.includes(name))) {
+        const asked = JSON.stringify(body([{ role: 'user', content: 'Hi' }]))
+        console.log(
+          `${(answer.length / MB).toFixed(1)} MB of ${what} as an answer, ${kind}: ${await longestFor(path, asked)}`,
+        )
+      }
+    }
+    large = undefined
     for (const [what, messages] of [
       ['one text', [{ role: 'user', content: text }]],
       ['10,000 messages', turns],
@@ -257,6 +270,26 @@ async function onLarge() {
   } finally {
     await discard(gateway)
   }
+}
+
+const ANSWERED = ['chat', 'Messages, told as chat', 'Responses, told as chat', 'Responses, kept', 'completions']
+
+/** What a client can ask for: a picture; twenty other tokens beside each that was said. */
+function largeAnswers(): [what: string, answer: Buffer][] {
+  const other = { token: ' word', logprob: -0.123456, bytes: [32, 119, 111, 114, 100] }
+  const content = Array.from({ length: 15_000 }, () => ({ ...other, top_logprobs: Array(20).fill(other) }))
+  const answer = (message: object, more: object = {}) =>
+    Buffer.from(
+      JSON.stringify({
+        ...{ id: 'chatcmpl-1', object: 'chat.completion', created: 1, model: 'm' },
+        choices: [{ index: 0, message: { role: 'assistant', ...message }, finish_reason: 'stop', ...more }],
+        usage: { prompt_tokens: 1, completion_tokens: 15_000, total_tokens: 15_001 },
+      }),
+    )
+  return [
+    ['a picture', answer({ content: 'x'.repeat(30 * MB) })],
+    ['tokens', answer({ content: ' word'.repeat(15_000) }, { logprobs: { content } })],
+  ]
 }
 
 const seconds = (from: number) => `${((performance.now() - from) / 1e3).toFixed(1)} s`

@@ -1,5 +1,5 @@
-import type Anthropic from '@anthropic-ai/sdk'
 import { parseJson } from '../../../openai/error.ts'
+import { converted } from '../../../openai/parse-thread.ts'
 import { replaceModel } from '../../../openai/rewrite.ts'
 import { jsonOf } from '../../../openai/serialised.ts'
 import { apiKey } from '../../api-key.ts'
@@ -12,7 +12,7 @@ import { type Provider, type ProviderAnswer, type ProviderCall, UpstreamError } 
 import { shapeOf } from '../../relay/shape.ts'
 import { openaiError } from './error.ts'
 import { messagesBody } from './request.ts'
-import { completionOf } from './response.ts'
+import { messageAsChat } from './response.ts'
 import type { AnthropicConfig } from './schema.ts'
 import { openaiStream } from './stream.ts'
 
@@ -58,7 +58,14 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
     get unavailable() {
       return config.key_required ? key.missing : null
     },
-    async chat({ candidate, request, signal, requestId, traceHeaders }: ProviderCall): Promise<ProviderAnswer> {
+    async chat({
+      candidate,
+      request,
+      signal,
+      requestId,
+      tenant = '',
+      traceHeaders,
+    }: ProviderCall): Promise<ProviderAnswer> {
       const native = request.native?.api === 'messages' ? request.native : null
       const answer = await send('/messages', {
         body: native
@@ -68,7 +75,7 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
         signal,
         requestId,
       })
-      return native && answer.status === 200 ? answer : convert(answer, request.stream)
+      return native && answer.status === 200 ? answer : convert(answer, request.stream, tenant)
     },
     async countTokens({ candidate, native, signal, requestId }): Promise<number> {
       const { status, body } = await send('/messages/count_tokens', {
@@ -100,31 +107,29 @@ interface MessagesCall {
   headers: Readonly<Record<string, string>>
 }
 
-function convert(answer: ProviderAnswer, stream: boolean): ProviderAnswer {
+function convert(answer: ProviderAnswer, stream: boolean, tenant: string): ProviderAnswer {
   const { status, headers, body } = answer
   const created = Math.floor(Date.now() / 1000)
   if (status !== 200) return { status, headers, body: convertedError(body) }
   return {
     status,
     headers: { ...headers, 'content-type': stream ? EVENTS : 'application/json' },
-    body: converted(body, created),
+    body: asChat(body, created, tenant),
   }
 }
 
 const EVENTS = 'text/event-stream; charset=utf-8'
 
 /** A stream or a message, whichever was sent: the label may lie. */
-async function* converted(body: AsyncIterable<Uint8Array>, created: number): AsyncGenerator<Buffer> {
+async function* asChat(body: AsyncIterable<Uint8Array>, created: number, tenant: string): AsyncGenerator<Buffer> {
   const { shape, body: all } = await shapeOf(body)
   if (shape === 'events') {
     yield* openaiStream(all, created)
     return
   }
-  const json = parseJson(await readAll(all, MAX_BODY_BYTES)) as Anthropic.Message | undefined
-  if (json?.type !== 'message' || !Array.isArray(json.content)) {
-    throw new UpstreamError('protocol', 'the provider sent something that is not a message')
-  }
-  yield Buffer.from(JSON.stringify(completionOf(json, created)))
+  const chat = await converted(messageAsChat, await readAll(all, MAX_BODY_BYTES), { created }, tenant)
+  if (!chat.told) throw new UpstreamError('protocol', 'the provider sent something that is not a message')
+  yield chat.body
 }
 
 /** What is not Anthropic's error shape (a proxy's page) stays as it is. */

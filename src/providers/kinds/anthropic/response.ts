@@ -1,4 +1,6 @@
 import type Anthropic from '@anthropic-ai/sdk'
+import type { Conversion } from '../../../openai/conversion.ts'
+import { parseJson } from '../../../openai/error.ts'
 import { finishReason } from './finish-reason.ts'
 import { JSON_TOOL } from './request.ts'
 import { type AnthropicUsage, openaiUsage } from './usage.ts'
@@ -14,6 +16,17 @@ export type ReasoningDetail =
 
 /** Whose thoughts they are, in OpenRouter's word: nobody else can read them. */
 export const FORMAT = 'anthropic-claude-v1'
+
+/** The same from bytes to bytes; false where they are no message. @see completionOf */
+export const messageAsChat: Conversion<{ created: number }, boolean> = {
+  module: import.meta.url,
+  name: 'messageAsChat',
+  run(body, { created }) {
+    const json = parseJson(body) as Anthropic.Message | undefined
+    if (json?.type !== 'message' || !Array.isArray(json.content)) return { body, told: false }
+    return { body: Buffer.from(JSON.stringify(completionOf(json, created))), told: true }
+  },
+}
 
 /** An answer of the Messages API as a chat completion. @param created Unix seconds */
 export function completionOf(message: Anthropic.Message, created: number) {

@@ -62,7 +62,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
 
   /** A chat completion of a model that refuses those: both ways converted. */
   const chatByResponses = async (
-    { candidate, request, signal, requestId, traceHeaders }: ProviderCall,
+    { candidate, request, signal, requestId, tenant = '', traceHeaders }: ProviderCall,
     { body, input }: ResponsesBody,
   ) => {
     for (const field of rewriting.omit) delete body[field]
@@ -75,7 +75,7 @@ export function openaiCompatible(name: string, config: OpenAICompatibleConfig): 
       secret: key.read(),
     })
     const inWords = inChatWords(input, request.body)
-    return chatAnswer(answer, request.stream, (error) => chatError(error, inWords))
+    return chatAnswer(answer, { stream: request.stream, tenant }, (error) => chatError(error, inWords))
   }
 
   const pathOf = (api: Api, { model }: Candidate): string => {

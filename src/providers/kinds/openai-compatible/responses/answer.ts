@@ -1,9 +1,10 @@
 import { parseJson } from '../../../../openai/error.ts'
 import { isObject } from '../../../../openai/is-object.ts'
+import { converted } from '../../../../openai/parse-thread.ts'
 import { readAll } from '../../../http/read-all.ts'
 import { type ProviderAnswer, UpstreamError } from '../../../provider.ts'
 import { shapeOf } from '../../../relay/shape.ts'
-import { completionOf } from './completion.ts'
+import { responseAsChat } from './completion.ts'
 import { chatChunks } from './stream.ts'
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -11,30 +12,33 @@ const MAX_BODY_BYTES = 64 * 1024 * 1024
 type ToError = (error: unknown) => Record<string, unknown>
 
 /** An answer of the Responses API in the format of chat completions. */
-export function chatAnswer({ status, headers, body }: ProviderAnswer, stream: boolean, toError: ToError) {
+export function chatAnswer(
+  { status, headers, body }: ProviderAnswer,
+  { stream, tenant }: { stream: boolean; tenant: string },
+  toError: ToError,
+) {
   const created = Math.floor(Date.now() / 1000)
   if (status !== 200) return { status, headers, body: convertedError(body, toError) }
   const type = stream ? 'text/event-stream; charset=utf-8' : 'application/json'
-  return { status, headers: { ...headers, 'content-type': type }, body: converted(body, created, toError) }
+  return { status, headers: { ...headers, 'content-type': type }, body: asChat(body, created, toError, tenant) }
 }
 
 /** Events or a response, whichever was sent: the label may lie. */
-async function* converted(body: AsyncIterable<Uint8Array>, created: number, toError: ToError): AsyncGenerator<Buffer> {
+async function* asChat(
+  body: AsyncIterable<Uint8Array>,
+  created: number,
+  toError: ToError,
+  tenant: string,
+): AsyncGenerator<Buffer> {
   const { shape, body: all } = await shapeOf(body)
   if (shape === 'events') {
     yield* chatChunks(all, created, toError)
     return
   }
-  const json = parseJson(await readAll(all, MAX_BODY_BYTES))
-  if (!isObject(json)) throw new UpstreamError('protocol', 'the provider sent something that is not a response')
-  if (isObject(json.error)) {
-    yield Buffer.from(JSON.stringify({ error: toError(json.error) }))
-    return
-  }
-  const isEnded = json.status === undefined || json.status === 'completed' || json.status === 'incomplete'
-  if (!Array.isArray(json.output) || !isEnded)
-    throw new UpstreamError('protocol', 'the provider sent something that is not a whole response')
-  yield Buffer.from(JSON.stringify(completionOf(json, created)))
+  const chat = await converted(responseAsChat, await readAll(all, MAX_BODY_BYTES), { created }, tenant)
+  const { error, isNot } = chat.told
+  if (isNot) throw new UpstreamError('protocol', `the provider sent something that is not ${isNot}`)
+  yield error === undefined ? chat.body : Buffer.from(JSON.stringify({ error: toError(error) }))
 }
 
 /** What is not OpenAI's error shape (a proxy's page) stays as it is. */

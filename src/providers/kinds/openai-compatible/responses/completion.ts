@@ -1,3 +1,5 @@
+import type { Conversion } from '../../../../openai/conversion.ts'
+import { parseJson } from '../../../../openai/error.ts'
 import { isObject } from '../../../../openai/is-object.ts'
 import { FORMAT } from './items.ts'
 
@@ -5,8 +7,22 @@ type Fields = Record<string, unknown>
 
 const list = (value: unknown): Fields[] => (Array.isArray(value) ? value.filter(isObject) : [])
 
+/** The same from bytes to bytes; or the error that it tells, or why it is no whole response. @see completionOf */
+export const responseAsChat: Conversion<{ created: number }, { error?: unknown; isNot?: string }> = {
+  module: import.meta.url,
+  name: 'responseAsChat',
+  run(body, { created }) {
+    const json = parseJson(body)
+    if (!isObject(json)) return { body, told: { isNot: 'a response' } }
+    if (isObject(json.error)) return { body, told: { error: json.error } }
+    const isEnded = json.status === undefined || json.status === 'completed' || json.status === 'incomplete'
+    if (!Array.isArray(json.output) || !isEnded) return { body, told: { isNot: 'a whole response' } }
+    return { body: Buffer.from(JSON.stringify(completionOf(json, created))), told: {} }
+  },
+}
+
 /** A response as a chat completion. */
-export function completionOf(response: Fields, created: number): Fields {
+function completionOf(response: Fields, created: number): Fields {
   const output = list(response.output)
   const parts = output.filter(({ type }) => type === 'message').flatMap(({ content }) => list(content))
   const said = parts.filter(({ type }) => type === 'output_text')
