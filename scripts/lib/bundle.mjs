@@ -6,6 +6,9 @@ import { DIST, ENTRY, MADE, sourceAt } from '../../bin/bundle.mjs'
 /** How the source names the entry of a thread. */
 const THREAD = /new URL\('(\.\/[\w-]+)\.ts', import\.meta\.url\)/g
 
+/** How a module tells a thread where it lies (`src/openai/conversion.ts`): it is loaded there by that. */
+const LOADED = 'module: import.meta.url'
+
 /**
  * Packages of many small files that every start loads. All others stay as they were installed: what is loaded when it
  * is first needed, and what looks for files beside its own.
@@ -36,8 +39,22 @@ function threadsOf(source) {
 }
 
 /**
+ * Modules that a thread loads by the place that it is told, by the names that they get in the bundle.
+ *
+ * @param {string} source
+ * @returns {Record<string, string>}
+ */
+function loadedIn(source) {
+  const found = filesOf(source).filter((file) => readFileSync(join(source, file), 'utf8').includes(LOADED))
+  return Object.fromEntries(found.map((file) => [nameOf(file), join(source, file)]))
+}
+
+/** @param {string} file in the source */
+const nameOf = (file) => file.replace(/\.ts$/, '').split(sep).join('-')
+
+/**
  * Files that the source finds beside itself (scripts of Redis, the console's) stay there: for a module in the bundle,
- * `import.meta.url` is where its source lies. Entries of threads are in the bundle.
+ * `import.meta.url` is where its source lies. Entries of threads, and what they load, are in the bundle.
  *
  * @param {string} source
  * @param {string} to
@@ -48,8 +65,10 @@ const besideSource = (source, to) => ({
   transform(code, id) {
     if (!id.startsWith(source + sep) || !code.includes('import.meta.url')) return null
     const own = JSON.stringify(relative(to, id).replaceAll(sep, '/'))
+    const loaded = JSON.stringify(`./${nameOf(relative(source, id))}.js`)
+    const placed = code.replaceAll(LOADED, `module: new URL(${loaded}, import.meta['url']).href`)
     // Every second part is a thread's name.
-    const parts = code.split(THREAD).map((part, i) => {
+    const parts = placed.split(THREAD).map((part, i) => {
       if (i % 2 === 1) return `new URL('${part}.js', import.meta.url)`
       return part.replaceAll('import.meta.url', `new URL(${own}, import.meta.url).href`)
     })
@@ -89,7 +108,7 @@ export async function bundle(root, { beside }) {
   const tools = describe(root, TOOLS)
   const made = await rolldown({
     cwd: root,
-    input: { [basename(ENTRY, '.js')]: join(source, 'cli/cli.ts'), ...threadsOf(source) },
+    input: { [basename(ENTRY, '.js')]: join(source, 'cli/cli.ts'), ...threadsOf(source), ...loadedIn(source) },
     platform: 'node',
     external: (id) => !id.startsWith('.') && !id.startsWith('/') && !isInside(id),
     plugins: [besideSource(source, to)],

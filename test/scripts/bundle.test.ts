@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DIST, ENTRY, findEntry, isBundled, MADE, readMade } from '../../bin/bundle.mjs'
 import { root } from '../../scripts/lib/paths.mjs'
@@ -103,6 +104,19 @@ it('has an entry for each thread that it starts', () => {
   expect(threads.toSorted()).toEqual(['minilm-worker.js', 'parse-worker.js', 'wal-worker.js', 'worker.js'])
   for (const thread of threads) expect(scripts.some((name) => name.endsWith(`/${thread}`))).toBe(true)
   expect(text).not.toMatch(/new Worker\(new URL\("[^"]*\.ts"/)
+})
+
+it('has an entry for each module that a thread loads by its place', async () => {
+  const made = join(folder, DIST, `${readMade(folder)?.folder}`)
+  const scripts = readdirSync(made).filter((name) => name.endsWith('.js'))
+  const text = scripts.map((name) => readFileSync(join(made, name), 'utf8')).join('\n')
+  const loaded = [...text.matchAll(/module: new URL\("\.\/([^"]+)", import\.meta\["url"\]\)\.href,\s+name: "(\w+)"/g)]
+  expect(loaded.length).toBeGreaterThan(5)
+  for (const [, file = '', name = ''] of loaded) {
+    const { [name]: conversion } = await import(join(made, file))
+    expect(conversion, `${name} of ${file}`).toMatchObject({ module: pathToFileURL(join(made, file)).href, name })
+  }
+  expect(text).not.toMatch(/module: new URL\("[^"]*\.ts"/)
 })
 
 describe('a gateway that runs from it', () => {
