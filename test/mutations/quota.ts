@@ -9,6 +9,13 @@ const COUNTS = 'test/pipeline/quota/local-counts.test.ts'
 /** What is reserved, refused, settled; who may come in. */
 export const QUOTA: readonly Mutation[] = [
   {
+    file: 'src/pipeline/chat.ts',
+    find: 'await onEnding(untold(forwarded, request, error))',
+    replace: '',
+    tests: ['test/api/large-answers.test.ts'],
+    rule: 'an answer that can’t be told to its client is paid for',
+  },
+  {
     file: 'src/pipeline/quota/local-counts.ts',
     find: 'return (max - count.known) / replicas - count.own',
     replace: 'return max / replicas - count.own',
