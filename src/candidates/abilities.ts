@@ -7,6 +7,7 @@ const tableSchema = z.object({
     z.object({
       names: z.array(z.string()).default([]),
       thinks: z.boolean().optional(),
+      released: z.string().optional(),
       ability: z.number(),
       ability_sd: z.number().positive(),
       aspects: z.record(z.string(), z.number()).default({}),
@@ -19,6 +20,8 @@ const tableSchema = z.object({
 export interface KnownModel {
   /** Whether it thinks where a request says nothing of it; undefined = as its maker's others. */
   thinks?: boolean
+  /** A month or day; undefined = nobody tells. */
+  released?: string
   ability: { mean: number; sd: number; aspects: Readonly<Record<string, number>> }
   /** Measured tokens of a short reply by effort; `none` = without thinking. */
   verbosity: Readonly<Record<string, number>>
@@ -53,8 +56,13 @@ export function knownModel(model: string): KnownModel | undefined {
 function readTable(): ReadonlyMap<string, KnownModel> {
   const { models } = tableSchema.parse(JSON.parse(readFileSync(TABLE, 'utf8')))
   const found = new Map<string, KnownModel>()
-  for (const [key, { names, thinks, ability, ability_sd: sd, aspects, verbosity }] of Object.entries(models)) {
-    const known = { ability: { mean: ability, sd, aspects }, verbosity, ...(thinks !== undefined && { thinks }) }
+  for (const [key, model] of Object.entries(models)) {
+    const { names, thinks, released, ability, ability_sd: sd, aspects, verbosity } = model
+    const known = {
+      ...{ ability: { mean: ability, sd, aspects }, verbosity },
+      ...(thinks !== undefined && { thinks }),
+      ...(released !== undefined && { released }),
+    }
     for (const name of [key, ...names]) found.set(plainName(name), known)
   }
   return found

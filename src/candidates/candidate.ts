@@ -8,6 +8,9 @@ export type Capability = (typeof CAPABILITIES)[number]
 export const APIS = ['chat', 'responses', 'messages', 'completions', 'embeddings'] as const
 export type Api = (typeof APIS)[number]
 
+/** When a model came out: a month, or a day of it. */
+export const DATE = /^20\d{2}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?$/
+
 /** Dollars per million tokens. */
 export interface Price {
   input: number
@@ -44,6 +47,8 @@ export interface Candidate {
   /** Billions of parameters. */
   sizeB?: number
   openWeights?: boolean
+  /** Year in which it came out, with its fraction. */
+  released?: number
   /** It can think before it answers. */
   reasoning?: boolean
   /** Whether it does, as this candidate asks for it; where left out, as its maker has it. */

@@ -4,6 +4,7 @@ import { knownModel } from './abilities.ts'
 import { CAPABILITIES, type Candidate, type Capability } from './candidate.ts'
 import { type Dialect, dialectFor } from './dialect.ts'
 import { bundledPrices, type ListedModel, type PriceList } from './price-list.ts'
+import { yearOf } from './released.ts'
 import type { CandidateConfig } from './schema.ts'
 
 /** A candidate that can't be used, and why: shown in `/readyz`. */
@@ -87,15 +88,19 @@ function complete(entry: CandidateConfig, config: Config, prices: PriceList): Ca
     ...(entry.size_b !== undefined && { sizeB: entry.size_b }),
     ...(entry.open_weights !== undefined && { openWeights: entry.open_weights }),
     ...(entry.reasoning !== undefined && { reasoning: entry.reasoning }),
-    ...arm(entry, model),
+    ...arm(entry, model, known?.release_date),
     benchmarks: entry.benchmarks,
     ...(entry.defaults && { defaults: entry.defaults }),
     ...(dialect && { dialect }),
   }
 }
 
-/** How it is asked to think, and what is known of it: fields left out say nothing. */
-function arm(entry: CandidateConfig, model: string): Pick<Candidate, 'thinking' | 'effort' | 'ability' | 'verbosity'> {
+/** How it is asked to think, and what is known of it: fields left out say nothing. `listed`: when it came out. */
+function arm(
+  entry: CandidateConfig,
+  model: string,
+  listed: string | undefined,
+): Pick<Candidate, 'thinking' | 'effort' | 'ability' | 'verbosity' | 'released'> {
   const { reasoning_effort: asked, thinking: budget } = entry.defaults ?? {}
   const effort = entry.effort ?? (typeof asked === 'string' ? asked : undefined)
   const type = (budget as { type?: unknown } | undefined)?.type
@@ -103,11 +108,13 @@ function arm(entry: CandidateConfig, model: string): Pick<Candidate, 'thinking' 
   const stated = entry.thinking ?? (type === 'enabled' ? true : type === 'disabled' ? false : undefined)
   const thinking = stated ?? (effort === undefined ? known?.thinks : undefined)
   const verbosity = entry.verbosity === undefined ? known?.verbosity : { [effort ?? 'default']: entry.verbosity }
+  const released = yearOf(entry.released ?? known?.released ?? listed)
   return {
     ...(thinking !== undefined && { thinking }),
     ...(effort !== undefined && { effort }),
     ...(known && { ability: known.ability }),
     ...(verbosity && { verbosity }),
+    ...(released !== undefined && { released }),
   }
 }
 

@@ -13,6 +13,8 @@ const listedModelSchema = z.object({
     .optional(),
   limit: z.object({ context: z.number().optional(), output: z.number().optional() }).optional(),
   modalities: z.object({ input: z.array(z.string()).optional() }).optional(),
+  /** When it came out. */
+  release_date: z.string().optional(),
   last_updated: z.string().optional(),
 })
 

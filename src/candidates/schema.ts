@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type Api, CAPABILITIES } from './candidate.ts'
+import { type Api, CAPABILITIES, DATE } from './candidate.ts'
 
 const dollars = z.number().nonnegative()
 
@@ -43,6 +43,8 @@ export const candidateSchema = z.strictObject({
   explore: z.boolean().default(true),
   size_b: z.number().positive().optional(),
   open_weights: z.boolean().optional(),
+  /** When it came out: 2026-07, or 2026-07-24; where left out, as config/abilities.json or the catalogue has it. */
+  released: z.string().regex(DATE, 'a month (2026-07) or a day (2026-07-24)').optional(),
   /** It can think before it answers. */
   reasoning: z.boolean().optional(),
   /**

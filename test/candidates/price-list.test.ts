@@ -16,15 +16,16 @@ interface Model {
   cost?: { input: number; output: number; cache_read?: number; cache_write?: number }
   limit?: object
   modalities?: { input?: string[] }
+  release_date?: string
   last_updated?: string
 }
 
 /** As `PriceList` reads them: the fields that it knows. */
-function read({ name, open_weights, cost, limit, modalities, last_updated }: Model) {
+function read({ name, open_weights, cost, limit, modalities, release_date, last_updated }: Model) {
   const { input, output, cache_read, cache_write }: Partial<NonNullable<Model['cost']>> = cost ?? {}
   return {
     ...{ name, open_weights, cost: cost && { input, output, cache_read, cache_write } },
-    ...{ limit, modalities: modalities && { input: modalities.input }, last_updated },
+    ...{ limit, modalities: modalities && { input: modalities.input }, release_date, last_updated },
   }
 }
 

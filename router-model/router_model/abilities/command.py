@@ -12,11 +12,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from router_model.abilities.dates import CATALOGUE, date_of, read_dates, years
+from router_model.abilities.dates import CATALOGUE, date_of, read_dates
 from router_model.abilities.figures import FITTED, SAME, SHIPPED, Figure, effort_of_setting, is_silent, read_figures
 from router_model.abilities.fit import EFFORTS, Fitted, effort_changes, fit_abilities, fit_verbosity
 from router_model.data.ability import VerbositySpec
-from router_model.data.cards import ABILITIES_FILE, CARDS_FILE, SPEC_FILE, Card, known_cards, plain_name, vendor_of
+from router_model.data.cards import (
+    ABILITIES_FILE,
+    CARDS_FILE,
+    SPEC_FILE,
+    Card,
+    known_cards,
+    plain_name,
+    vendor_of,
+    years,
+)
 
 # Cards call today's Arena rating, with style control, by its usual name.
 RENAMED = {"arena_text": "arena_elo"}

@@ -18,7 +18,6 @@ from router_model.places import DATA
 CATALOGUE = ("anomalyco/models.dev", "MIT", "models.dev: when models came out")
 BY_HAND = DATA / "released.json"
 _DATE = re.compile(r"^20\d{2}-\d{2}(?:-\d{2})?$")
-DAYS, MONTHS = 30.44, 12.0
 # Folders of the makers themselves, the firmest first; of hosts the one in the middle speaks.
 FIRST = (
     "models/",
@@ -53,11 +52,3 @@ def date_of(names: Iterable[str], dates: Mapping[str, str]) -> str | None:
     """Of an LLM that has several names; the earliest."""
     found = [dates[plain] for plain in map(plain_name, names) if plain in dates]
     return min(found, default=None)
-
-
-def years(date: str | None) -> float | None:
-    """2026-07-01 is 2026.5."""
-    if date is None:
-        return None
-    year, month, *day = (int(part) for part in date.split("-"))
-    return round(year + (month - 1 + ((day[0] if day else 15) - 1) / DAYS) / MONTHS, 3)

@@ -27,6 +27,7 @@ CARDS_FILE = DATA / "cards.json"
 SPEC_FILE = CARDS_FILE.with_name("ability.json")
 ABILITIES_FILE = HOME.parent / "config" / "abilities.json"
 CLIP = 4.0
+_DAYS, _MONTHS = 30.44, 12.0
 
 # Makers of LLMs by the beginning of a name, for data sets that don't say.
 VENDORS = {
@@ -206,6 +207,7 @@ def able(card: Card, model: str, table: Abilities | None = None) -> Card:
         thinking=False if silent else card.thinking,
         ability=known["ability"],
         ability_sd=known["ability_sd"],
+        released=years(known.get("released")) if card.released is None else card.released,
         aspects=known.get("aspects", {}),
         verbosity=known.get("verbosity", {}),
     )
@@ -268,8 +270,16 @@ def _card_from_row(row: Mapping[str, Any]) -> Card:
     kind = "open-weights chat model" if open_weights else "chat model"
     described = row.get("description") or (f"A {kind} of {size:g} billion parameters." if size else f"A {kind}.")
     known = {key: row[key] for key in ("context_window", "reasoning", "tools", "vision", "json_schema") if key in row}
-    benchmarks = row.get("benchmarks", {})
-    return Card(name, vendor, described, size_b=size, open_weights=open_weights, benchmarks=benchmarks, **known)
+    more = {"benchmarks": row.get("benchmarks", {}), "released": years(row.get("released"))}
+    return Card(name, vendor, described, size_b=size, open_weights=open_weights, **more, **known)
+
+
+def years(date: str | None) -> float | None:
+    """2026-07-01 is 2026.5, and a month its middle; the gateway's `candidates/released.ts` computes the same."""
+    if date is None:
+        return None
+    year, month, *day = (int(part) for part in date.split("-"))
+    return round(year + (month - 1 + ((day[0] if day else 15) - 1) / _DAYS) / _MONTHS, 3)
 
 
 def vendor_of(name: str) -> str:

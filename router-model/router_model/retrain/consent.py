@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from router_model.data.cards import Card, able, known_card, vendor_of
+from router_model.data.cards import Card, able, known_card, vendor_of, years
 from router_model.retrain.policy import Gamma
 
 CAPABILITIES = ("tools", "vision", "json_schema")
@@ -114,6 +114,7 @@ def _card(entry: dict[str, Any]) -> Card:
         reasoning=entry.get("reasoning"),
         thinking=entry.get("thinking", thinking),
         effort=effort,
+        released=years(str(entry["released"])) if entry.get("released") else None,
         benchmarks=entry.get("benchmarks") or {},
         **can,
     )

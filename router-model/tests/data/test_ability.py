@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router_model.abilities.dates import date_of, read_dates, years
+from router_model.abilities.dates import date_of, read_dates
 from router_model.abilities.fit import fit_abilities
 from router_model.data.ability import AbilitySpec, Aspect, FigureSpec, infer, thinks
-from router_model.data.cards import Card, card_for, known_ability, plain_name
+from router_model.data.cards import Card, card_for, known_ability, plain_name, years
 
 VOTES = [f"votes_{i}" for i in range(7)]
 
@@ -97,6 +97,9 @@ def test_what_nobody_has_measured_is_as_able_as_others_of_its_time() -> None:
     assert np.all(np.diff([mean for mean, _ in unmeasured]) > 0)
     assert unmeasured[-1][0] > fitted.ability["llm-31"][0]
     assert [term.field for term in fitted.spec.terms] == ["output_price", "released"]
+    newer = infer(Card("met later", "x", output_price=1.0, released=2026.5), fitted.spec)
+    older = infer(Card("met later", "x", output_price=1.0, released=2023.5), fitted.spec)
+    assert newer.mean > older.mean + 2
     undated = fit_abilities([Card(c.name, "x", output_price=1.0, benchmarks=c.benchmarks) for c in cards], {})
     assert unmeasured[-1][1] < undated.ability["llm-54"][1]
 
@@ -125,6 +128,9 @@ def test_the_maker_tells_when_a_model_came_out_else_the_host_in_the_middle(tmp_p
     assert years("2026-07-01") == 2026.5
     assert years("2026-07") == pytest.approx(2026.54, abs=0.01)
     assert years(None) is None
+    assert card_for({"name": "nobody-knows-9", "released": "2026-07-01"}).released == 2026.5
+    assert card_for({"name": "nobody-knows-9"}).released is None
+    assert card_for({"name": "claude-3-5-haiku"}).released == years("2024-10-22")
     with pytest.raises(ValueError, match="release_date"):
         read_dates(tmp_path / "models" / "nothing")
 

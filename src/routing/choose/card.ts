@@ -44,6 +44,8 @@ function fieldOf(candidate: Candidate, field: string): number | undefined {
       return candidate.contextWindow
     case 'size_b':
       return candidate.sizeB
+    case 'released':
+      return candidate.released
     case 'open_weights':
       return flag(candidate.openWeights)
     case 'reasoning':

@@ -26,6 +26,7 @@ function candidateOf(card: Record<string, unknown>) {
     openWeights: card.open_weights,
     reasoning: card.reasoning,
     effort: card.effort,
+    released: card.released,
   }
   const { ability, ability_sd: sd, aspects } = card
   return candidate(card.name as string, {
