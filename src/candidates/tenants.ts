@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { Config, TenantConfig } from '../config/schema.ts'
 import { notFound } from '../errors.ts'
 import { userKey } from '../runtime/keys.ts'
+import { atMost } from '../runtime/lru.ts'
 import type { Secrets } from '../runtime/seal.ts'
 import { type Alias, aliasTarget, orderAliases } from './aliases.ts'
 import type { Candidate } from './candidate.ts'
@@ -102,7 +103,10 @@ export class UserIds {
   #secret: string
   #formerSecrets: readonly string[]
   /** By tenant and user. */
-  readonly #cache = new LRUCache<string, KnownId>({ max: 10_000, dispose: ({ key }) => void this.#former.delete(key) })
+  readonly #cache = new LRUCache<string, KnownId>({
+    ...atMost(10_000),
+    dispose: ({ key }) => void this.#former.delete(key),
+  })
   /** Of ids in the cache, by tenant and id: what they were under former secrets. It goes with the id. */
   readonly #former = new Map<string, readonly string[]>()
 

@@ -4,6 +4,7 @@ import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import { openDispatcher } from '../runtime/dispatcher.ts'
 import { fairTimeout } from '../runtime/fair-timer.ts'
+import { atMost } from '../runtime/lru.ts'
 import { proxyFor } from '../runtime/proxy.ts'
 import { clipText, type MaxChars } from './clip-text.ts'
 import { type Embedder, EmbedderError } from './embedder.ts'
@@ -62,7 +63,7 @@ export class OpenAIEmbedder implements Embedder {
       tls: {},
       http2: false,
     })
-    this.#cache = new LRUCache({ max: options.cacheSize ?? 10_000 })
+    this.#cache = new LRUCache(atMost(options.cacheSize ?? 10_000))
   }
 
   /** An empty text has the zero vector; endpoints refuse it. */

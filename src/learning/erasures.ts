@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache'
 import { userKey } from '../runtime/keys.ts'
+import { atMost } from '../runtime/lru.ts'
 import type { Recorder } from '../store/recorder/recorder.ts'
 import type { Learner } from './learner.ts'
 import type { Lengths } from './lengths.ts'
 
 /** Which users were erased lately, so that an answer that was on its way then leaves nothing behind. */
 export class Erasures {
-  readonly #at = new LRUCache<string, number>({ max: 10_000 })
+  readonly #at = new LRUCache<string, number>(atMost(10_000))
 
   note(tenant: string, user: string, at: number): void {
     this.#at.set(userKey(tenant, user), at)

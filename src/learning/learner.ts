@@ -13,6 +13,7 @@ import {
 import type { Policy } from '../routing/policy.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
+import { atMost } from '../runtime/lru.ts'
 import { PerMinute } from '../runtime/per-minute.ts'
 import { quantise } from '../runtime/quantise.ts'
 import { floatBytes } from '../store/bytes.ts'
@@ -122,7 +123,7 @@ export class Learner {
   readonly #policyFor: LearnerOptions['policyFor']
   readonly #hearing: LearnerOptions['hearing']
   readonly #newUsers: PerMinute
-  readonly #knownUsers = new LRUCache<string, true>({ max: 10_000 })
+  readonly #knownUsers = new LRUCache<string, true>(atMost(10_000))
   readonly #onFirstWord: LearnerOptions['onFirstWord']
 
   constructor({

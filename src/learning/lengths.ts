@@ -4,6 +4,7 @@ import type { Logger } from '../observability/logger.ts'
 import { dayOf, evidenceName, voiceOf } from '../routing/choose/evidence.ts'
 import { lengthKey, lengthRow } from '../routing/choose/length-evidence.ts'
 import type { Policy } from '../routing/policy.ts'
+import { atMost } from '../runtime/lru.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
 import { summaryOf } from '../store/records/summary.ts'
 import type { Store, StoredEdge } from '../store/store.ts'
@@ -77,7 +78,7 @@ export class Lengths {
   readonly #now: () => number
   readonly #random: () => number
   readonly #waiting = new Map<Policy, Map<string, Waiting>>()
-  readonly #counted = new LRUCache<string, { day: number; answers: number }>({ max: MAX_COUNTS })
+  readonly #counted = new LRUCache<string, { day: number; answers: number }>(atMost(MAX_COUNTS))
   #timer: NodeJS.Timeout | undefined
   #working: Promise<void> = Promise.resolve()
 

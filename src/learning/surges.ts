@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { userKey } from '../runtime/keys.ts'
+import { atMost } from '../runtime/lru.ts'
 
 /** Many users who rate a candidate for the first time, and nearly all alike. */
 export interface Surge {
@@ -22,7 +23,7 @@ const ONE_SIDED = 0.6
 export class Surges {
   readonly #onSurge: (surge: Surge) => void
   readonly #now: () => number
-  readonly #open = new LRUCache<string, { since: number; users: number; sum: number; told: boolean }>({ max: 5_000 })
+  readonly #open = new LRUCache<string, { since: number; users: number; sum: number; told: boolean }>(atMost(5_000))
 
   constructor(onSurge: (surge: Surge) => void, now: () => number = Date.now) {
     this.#onSurge = onSurge

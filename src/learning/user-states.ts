@@ -5,6 +5,7 @@ import type { Policy } from '../routing/policy.ts'
 import { inTime } from '../runtime/in-time.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { userKey } from '../runtime/keys.ts'
+import { atMost } from '../runtime/lru.ts'
 import type { Invalidation, Store, UserState } from '../store/store.ts'
 import { type FindCandidate, rebuild } from './belief.ts'
 import { isFiniteVector, NEW_USER, UNKNOWN_USER, type UserProfile } from './profile.ts'
@@ -74,7 +75,7 @@ export class UserStates {
 
   constructor(options: UserStatesOptions) {
     this.#options = options
-    this.#users = new LRUCache({ max: options.max })
+    this.#users = new LRUCache(atMost(options.max))
     this.#stop = options.store.subscribe((change) => this.#onChange(change))
   }
 

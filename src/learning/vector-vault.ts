@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { userKey } from '../runtime/keys.ts'
+import { atMost } from '../runtime/lru.ts'
 import { packVector, type QuantisedVector, unpackVector } from '../runtime/quantise.ts'
 import { Seal, type Secrets } from '../runtime/seal.ts'
 import type { KeptVector, Store, StoredEdge } from '../store/store.ts'
@@ -20,7 +21,7 @@ export type VectorSeal = (vector: QuantisedVector) => string
 export class VectorVault {
   readonly #store: Pick<Store, 'salt' | 'subscribe'>
   readonly #secrets: Secrets | null
-  readonly #seals = new LRUCache<string, Promise<Seal>>({ max: MAX_SEALS })
+  readonly #seals = new LRUCache<string, Promise<Seal>>(atMost(MAX_SEALS))
   readonly #stop: () => void
 
   /** @param secrets null: none is configured, and nothing can be sealed or opened */

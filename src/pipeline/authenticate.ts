@@ -5,6 +5,7 @@ import { hashKey } from '../candidates/keys.ts'
 import { neededScopes, type ScopedCaller, scopesOf } from '../candidates/scopes.ts'
 import type { Config } from '../config/schema.ts'
 import { GatewayError, invalidRequest, unauthorized } from '../errors.ts'
+import { atMost } from '../runtime/lru.ts'
 import type { KeyRecord, Store } from '../store/store.ts'
 
 /** The caller: a tenant, by one of its keys. */
@@ -41,7 +42,7 @@ export const KEY_CACHE_MS = 5_000
 export class Authenticator {
   readonly #store: Store
   readonly #onFound: (record: KeyRecord) => void
-  readonly #cache = new LRUCache<string, { record: KeyRecord | null; at: number; fresh: boolean }>({ max: 10_000 })
+  readonly #cache = new LRUCache<string, { record: KeyRecord | null; at: number; fresh: boolean }>(atMost(10_000))
   #configured = new Map<string, Caller>()
   #believedMs = 0
 

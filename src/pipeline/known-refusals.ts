@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../errors.ts'
+import { atMost } from '../runtime/lru.ts'
 import type { Amounts, Limit, Reservation } from '../store/limits.ts'
 
 /** A caller over a limit is believed to be for so long; then one request asks again for all. */
@@ -20,7 +21,7 @@ interface Known {
  * second later.
  */
 export class KnownRefusals {
-  readonly #known = new LRUCache<string, Known>({ max: MAX_KNOWN })
+  readonly #known = new LRUCache<string, Known>(atMost(MAX_KNOWN))
   /** Requests that ask the store for all others. */
   readonly #asking = new WeakSet<object>()
 

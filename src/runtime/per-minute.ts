@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { atMost } from './lru.ts'
 
 const MINUTE_MS = 60_000
 const MAX_KEYS = 10_000
@@ -9,7 +10,7 @@ const MAX_KEYS = 10_000
  */
 export class PerMinute {
   readonly #most: number
-  readonly #counts = new LRUCache<string, { minute: number; count: number }>({ max: MAX_KEYS })
+  readonly #counts = new LRUCache<string, { minute: number; count: number }>(atMost(MAX_KEYS))
 
   constructor(most: number) {
     this.#most = most

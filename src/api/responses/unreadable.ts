@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { InputItem } from '../../openai/responses/items.ts'
+import { atMost } from '../../runtime/lru.ts'
 
 const MAX_ITEMS = 50_000
 
@@ -9,7 +10,7 @@ const MAX_ITEMS = 50_000
  * and each would be refused once more.
  */
 export class UnreadableThoughts {
-  readonly #known = new LRUCache<string, true>({ max: MAX_ITEMS })
+  readonly #known = new LRUCache<string, true>(atMost(MAX_ITEMS))
 
   has(candidate: string, item: InputItem): boolean {
     return this.#known.size > 0 && Boolean(item.encrypted_content) && this.#known.has(keyOf(candidate, item))
