@@ -5,7 +5,7 @@ import { parseJson, readError, saysError, statusOfError, withoutMark } from '../
 import { BROKE, endOf, isFailure } from '../../openai/finish-reason.ts'
 import { isBlank } from '../../openai/is-blank.ts'
 import { isObject } from '../../openai/is-object.ts'
-import { Mend } from '../../openai/mend.ts'
+import { isPlainlyTold, Mend } from '../../openai/mend.ts'
 import { LARGE_BYTES } from '../../openai/parse-thread.ts'
 import { retryAfterMs } from '../../openai/retry-after.ts'
 import { SseObserver } from '../../openai/sse-observer.ts'
@@ -218,7 +218,8 @@ async function readPlain(common: AnswerHead, body: Body, control: ReadControl): 
   const json = parseJson(raw)
   const lines = json === undefined && !native ? linesAsEvents(raw) : null
   if (lines) return readEvents(common, lines)
-  const mended = native || !isObject(json) ? null : new Mend(askedBy(common.request)).mended(json)
+  const isAsTold = native || !isObject(json) || isPlainlyTold(json)
+  const mended = isAsTold ? null : new Mend(askedBy(common.request)).mended(json)
   return mended ? plainOf(common, Buffer.from(JSON.stringify(mended)), mended) : plainOf(common, raw, json)
 }
 
