@@ -140,6 +140,24 @@ export class Mend {
 }
 
 /**
+ * Whether a whole answer is one text, told as OpenAI does: nothing is to be mended. Most are, and to look for all that
+ * might be costs ten times as much.
+ */
+export function isPlainlyTold({ choices }: Fields): boolean {
+  if (!Array.isArray(choices) || choices.length !== 1) return false
+  const choice: unknown = choices[0]
+  if (!isObject(choice) || !isObject(choice.message)) return false
+  if (choice.finish_reason !== 'stop' && choice.finish_reason !== 'length') return false
+  const { message } = choice
+  if (typeof message.role !== 'string' || message.role === '' || typeof message.content !== 'string') return false
+  for (const field in message) if (message[field] !== null && !PLAIN.has(field)) return false
+  // Half a character at the end is mended.
+  return (message.content.charCodeAt(message.content.length - 1) & 0xfc00) !== 0xd800
+}
+
+const PLAIN = new Set(['role', 'content'])
+
+/**
  * Text in one choice and calls in the next, none of which says which it is: parts of the one that was asked for. What
  * several choices tell in the same field are answers of their own: the very same list.
  */

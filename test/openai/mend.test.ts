@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { completionOfStream } from '../../src/openai/convert-stream.ts'
-import { Mend } from '../../src/openai/mend.ts'
+import { isPlainlyTold, Mend } from '../../src/openai/mend.ts'
 import { SseObserver } from '../../src/openai/sse-observer.ts'
 import { chunkOf, usageChunk } from '../support/upstream.ts'
 
@@ -259,5 +259,44 @@ describe('names of calls', () => {
     expect([name, args.length]).toEqual(['look', 5 * each])
     const short = named(['look'], { id, arguments: '{"a"' }, { arguments: ':1}' }, { name: 'look' })
     expect(short).toMatchObject({ name: 'look', args: '{"a":1}', chars: [0, 0, 7, 0] })
+  })
+})
+
+describe('an answer that is plainly told', () => {
+  const message = { role: 'assistant', content: 'Yes.' }
+  const asked = [{}, { isSingle: true, tools: true, isForced: true }, { thoughtsAs: 'reasoning' as const }]
+  const answers: [plain: boolean, choices: unknown][] = [
+    [true, [{ index: 0, message, finish_reason: 'stop' }]],
+    [true, [{ index: 0, message, finish_reason: 'length', logprobs: null }]],
+    [true, [{ message: { ...message, content: '' }, finish_reason: 'stop' }]],
+    [
+      true,
+      [{ message: { ...message, content: 'Yes \u{1f600}', refusal: null, tool_calls: null }, finish_reason: 'stop' }],
+    ],
+    [false, [{ message: { ...message, content: 'Yes \ud83d' }, finish_reason: 'stop' }]],
+    [false, [{ message: { ...message, function_call: { name: 'f', arguments: '' } }, finish_reason: 'stop' }]],
+    [false, [{ message: { ...message, tool_calls: [] }, finish_reason: 'stop' }]],
+    [false, [{ message: { ...message, reasoning_content: 'Hm.' }, finish_reason: 'stop' }]],
+    [false, [{ message: { content: 'Yes.' }, finish_reason: 'stop' }]],
+    [false, [{ message: { ...message, role: '' }, finish_reason: 'stop' }]],
+    [false, [{ message: { ...message, content: [{ type: 'text', text: 'Yes.' }] }, finish_reason: 'stop' }]],
+    [false, [{ message: { ...message, content: null }, finish_reason: 'stop' }]],
+    [false, [{ message, finish_reason: 'STOP' }]],
+    [false, [{ delta: message, finish_reason: 'stop' }]],
+    [
+      false,
+      [
+        { message, finish_reason: 'stop' },
+        { message, finish_reason: 'stop' },
+      ],
+    ],
+    [false, ['Yes.']],
+    [false, []],
+    [false, undefined],
+  ]
+
+  test.each(answers)('%s: %j', (plain, choices) => {
+    expect(isPlainlyTold({ choices })).toBe(plain)
+    if (plain) for (const each of asked) expect(new Mend(each).mended({ choices })).toBeNull()
   })
 })

@@ -4,7 +4,7 @@ import { parseJson, readError, saysError, statusOfError } from '../../openai/err
 import { BROKE, endOf, isFailure } from '../../openai/finish-reason.ts'
 import { isBlank } from '../../openai/is-blank.ts'
 import { isObject } from '../../openai/is-object.ts'
-import { type Asked, Mend } from '../../openai/mend.ts'
+import { type Asked, isPlainlyTold, Mend } from '../../openai/mend.ts'
 import { retryAfterMs } from '../../openai/retry-after.ts'
 import type { PlainFacts } from '../../openai/stream-observer.ts'
 import { parseUsage } from '../../openai/usage.ts'
@@ -24,7 +24,7 @@ export const plainChat: Conversion<Asked, PlainTold> = {
     const json = parseJson(raw)
     const lines = json === undefined ? linesAsEvents(raw) : null
     if (lines) return readEvents(lines, asked)
-    const mended = isObject(json) ? new Mend(asked).mended(json) : null
+    const mended = isObject(json) && !isPlainlyTold(json) ? new Mend(asked).mended(json) : null
     return mended
       ? { body: Buffer.from(JSON.stringify(mended)), told: toldOf(mended) }
       : { body: raw, told: toldOf(json) }
