@@ -294,7 +294,8 @@ describe('lengths', () => {
           await replica.router.llms.refresh('acme')
           found.push((await scoresOf(replica, 'acme', speaker)).get('long')?.completionTokens ?? 0)
         }
-        expect(found[1]).toBe(found[0])
+        // What was measured fades with time, and the two were asked one after the other.
+        expect(found[1]! / found[0]!).toBeCloseTo(1, 4)
         return found[0] as number
       }
       const [attacker, bob, cleo, stranger] = users as [Speaker, Speaker, Speaker, Speaker]
