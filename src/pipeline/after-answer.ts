@@ -180,16 +180,23 @@ const nextTurn = ({ record, call: { turn, request }, decision }: Ended) => ({
   seal: turn.seal,
 })
 
-const turnState = ({ record, call: { turn, request }, decision }: Ended): ConversationState => ({
-  candidate: record.chosen,
-  interaction: record.id,
-  user: record.user,
-  lastUserHash: turn.lastUserHash,
-  vector: sealedFor(turn, decision.embedding),
-  messages: request.body.messages.length,
-  promptTokens: record.usage.promptTokens + record.usage.completionTokens,
-  ts: record.ts,
-})
+/** Its vector is sealed when it is asked for: mostly as the state is stored, when the client has its last bytes. */
+function turnState({ record, call: { turn, request }, decision }: Ended): ConversationState {
+  let vector: string | null | undefined
+  return {
+    candidate: record.chosen,
+    interaction: record.id,
+    user: record.user,
+    lastUserHash: turn.lastUserHash,
+    get vector() {
+      if (vector === undefined) vector = sealedFor(turn, decision.embedding)
+      return vector
+    },
+    messages: request.body.messages.length,
+    promptTokens: record.usage.promptTokens + record.usage.completionTokens,
+    ts: record.ts,
+  }
+}
 
 function sealedFor({ seal }: Turn, embedding: Float32Array | null): string | null {
   const vector = quantise(embedding)
