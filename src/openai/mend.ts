@@ -141,7 +141,7 @@ export class Mend {
 
 /**
  * Whether a whole answer is one text, told as OpenAI does: nothing is to be mended. Most are, and to look for all that
- * might be costs ten times as much.
+ * might be costs many times as much.
  */
 export function isPlainlyTold({ choices }: Fields): boolean {
   if (!Array.isArray(choices) || choices.length !== 1) return false

@@ -117,4 +117,4 @@ it('a process that closes it ends as it says, however busy the thread is', () =>
     expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
     expect(stdout).toContain('The model thread is closed.')
   }
-})
+}, 120_000)
