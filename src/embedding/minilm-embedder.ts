@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads'
 import { endWorker } from '../runtime/end-worker.ts'
 import { type Embedder, EmbedderError } from './embedder.ts'
 import { type EmbedJob, type MinilmSpec, minilmSpecSchema, type WorkerAnswer } from './minilm-spec.ts'
+import '../runtime/no-telemetry.ts'
 
 export interface MinilmOptions {
   /** `auto`: CUDA where it can be had, else the CPU. */

@@ -75,10 +75,20 @@ describe('telemetry of libraries', () => {
         /(?:from |import\(|url\)\()'onnxruntime-node'/.test(readFileSync(join(root, 'src', file), 'utf8')),
       )
     expect(importers).toEqual([join('runtime', 'onnxruntime.ts')])
-    const [before, after] = readFileSync(join(root, 'src', importers[0] as string), 'utf8').split(
-      'ORT_DISABLE_TELEMETRY',
-    )
-    expect(before).not.toMatch(/^(?!import type).*'onnxruntime-node'/m)
-    expect(after).toContain("('onnxruntime-node')")
+    const loader = readFileSync(join(root, 'src', importers[0] as string), 'utf8')
+    // Bundled, an import of a package runs before all else.
+    expect(loader).not.toMatch(/^(?!import type).*from 'onnxruntime-node'/m)
+    expect(loader.indexOf("'./no-telemetry.ts'")).toBeLessThan(loader.indexOf("('onnxruntime-node')"))
+  })
+
+  test('the switch is the process’s before a thread that loads ONNX Runtime starts', () => {
+    for (const file of ['routing/model/thread.ts', 'embedding/minilm-embedder.ts']) {
+      const program = `await import(${JSON.stringify(join(root, 'src', file))}); console.log(process.env.ORT_DISABLE_TELEMETRY)`
+      const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+        encoding: 'utf8',
+        env: {},
+      })
+      expect(stdout.trim(), file).toBe('1')
+    }
   })
 })
