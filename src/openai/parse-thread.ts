@@ -5,7 +5,7 @@ import { inOwnMemory } from '../runtime/own-memory.ts'
 import type { Conversion } from './conversion.ts'
 import type { AskedEmbeddings } from './embeddings-answer.ts'
 import { noteParsed, type RawBody } from './raw-body.ts'
-import type { PlainFacts } from './stream-observer.ts'
+import type { LargeFacts, PlainFacts } from './stream-observer.ts'
 
 /** Parsing so much takes some milliseconds at most. */
 export const LARGE_BYTES = 1024 * 1024
@@ -168,7 +168,7 @@ export function converted<Args, Told>(conversion: Conversion<Args, Told>, body: 
 
 /** What is to be known of a whole answer, of a large one, off this thread. */
 export const readLargeBy =
-  (facts: Conversion<null, PlainFacts | null>) => async (answer: Buffer<ArrayBuffer>, tenant: string) => {
+  (facts: Conversion<null, LargeFacts>) => async (answer: Buffer<ArrayBuffer>, tenant: string) => {
     const { body, told } = await parseThread.convert(facts, answer, null, tenant)
-    return { body, facts: told }
+    return { body, ...told }
   }

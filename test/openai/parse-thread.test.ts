@@ -129,6 +129,7 @@ describe('answers, on the thread', () => {
     ['facts of a message', factsOfMessage, JSON.stringify(message), null],
     ['facts of a response', factsOfResponse, JSON.stringify({ object: 'response', output }), null],
     ['facts of a text', factsOfTextAnswer, '{"choices":[{"text":"Hi"}]}', null],
+    ['a text that broke off', factsOfTextAnswer, '{"choices":[{"text":"H","finish_reason":"error"}]}', null],
     [
       'a chat, without logprobs',
       withoutLogprobs,
