@@ -23,8 +23,9 @@ export interface ParseJob {
 export type ParseAnswer = { bytes: ArrayBuffer } & (
   | { parsed: RawBody }
   | { facts: PlainFacts | null }
-  /** Of a conversion; null where it failed, which is a mistake of ours. */
-  | { converted: { told: unknown } | null }
+  /** Of a conversion; where it failed, which is a mistake of ours, the lines of its stack. */
+  | { converted: { told: unknown } }
+  | { failedAt: string[] }
   /** A refusal, with the field that it is about; null where something else went wrong. */
   | { refused: { message: string; param: string | null } | null }
 )
@@ -78,8 +79,10 @@ export class ParseThread {
   async convert<Args, Told>(conversion: Conversion<Args, Told>, raw: Buffer<ArrayBuffer>, args: Args, tenant: string) {
     const { module, name } = conversion
     const answer = await this.#run({ bytes: raw.buffer, conversion: { module, name, args } }, tenant)
-    if (!('converted' in answer) || !answer.converted) throw new Error(`a large body could not be converted: ${name}`)
-    return { body: Buffer.from(answer.bytes), told: answer.converted.told as Told }
+    if ('converted' in answer) return { body: Buffer.from(answer.bytes), told: answer.converted.told as Told }
+    const error = new Error(`a large body could not be converted: ${name}`)
+    if ('failedAt' in answer) error.stack = [`Error: ${error.message}`, ...answer.failedAt].join('\n')
+    throw error
   }
 
   #run(job: ParseJob, tenant: string): Promise<ParseAnswer> {
