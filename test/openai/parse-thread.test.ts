@@ -162,7 +162,7 @@ describe('answers, on the thread', () => {
     const args = { usage: null as never, candidate: 'one', stops: [] }
     const failed = thread.convert(chatAsMessage, alone(said), args, 'a')
     await expect(failed).rejects.toThrow(/^a large body could not be converted: chatAsMessage$/)
-    const { message, stack } = await failed.catch((error: Error) => error as never)
+    const { message, stack } = (await failed.catch((error: Error) => error)) as Error
     // Where, for the log; not what.
     expect(stack).toMatch(new RegExp(`^Error: ${message}\n {4}at .*messages/`))
     expect(stack).not.toContain('promptTokens')
