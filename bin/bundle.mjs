@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, sep } from 'node:path'
 
 /** Of `scripts/build.mjs`, in the repository or the package. */
 export const DIST = 'dist'
@@ -25,8 +25,18 @@ export const MADE = 'bundle.json'
  */
 export function findEntry(root) {
   const made = readMade(root)
-  return made && isOf(root, made) ? join(root, DIST, made.folder, ENTRY) : join(root, 'src', 'cli', 'cli.ts')
+  const bundled = made && join(root, DIST, made.folder, ENTRY)
+  const runs = bundled && (isInstalled(root) ? statOf(bundled) : isOf(root, made))
+  return runs ? bundled : join(root, 'src', 'cli', 'cli.ts')
 }
+
+/**
+ * Whether it is a package that npm has put in place, of which nobody edits the sources; nor does Node strip types
+ * there. Another version of what is in the bundle may lie beside it: the one inside is run.
+ *
+ * @param {string} root
+ */
+const isInstalled = (root) => root.split(sep).includes('node_modules')
 
 /**
  * Whether there is a bundle of the sources as they are now.
@@ -66,7 +76,8 @@ export function sourceAt(path) {
  */
 export function readMade(root) {
   try {
-    return JSON.parse(readFileSync(join(root, DIST, MADE), 'utf8'))
+    const made = JSON.parse(readFileSync(join(root, DIST, MADE), 'utf8'))
+    return typeof made.folder === 'string' && made.sources && made.tools ? made : null
   } catch {
     return null
   }

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join, relative, sep } from 'node:path'
+import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path'
 import { rolldown } from 'rolldown'
 import { DIST, ENTRY, MADE, sourceAt } from '../../bin/bundle.mjs'
 
@@ -79,6 +79,15 @@ const besideSource = (source, to) => ({
 /** What else a bundle depends on, by path in the repository. */
 const TOOLS = ['scripts/lib/bundle.mjs', ...INSIDE.map((name) => `node_modules/${name}/package.json`)]
 
+/**
+ * Of a package inside, which asks for its text to go with each copy.
+ *
+ * @param {string} root
+ * @param {string} name
+ */
+const licenceOf = (root, name) =>
+  `${name}\n\n${readFileSync(join(root, 'node_modules', name, 'LICENSE'), 'utf8').trim()}\n`
+
 /** How many stay with `beside`. */
 const KEPT = 3
 
@@ -110,11 +119,12 @@ export async function bundle(root, { beside }) {
     cwd: root,
     input: { [basename(ENTRY, '.js')]: join(source, 'cli/cli.ts'), ...threadsOf(source), ...loadedIn(source) },
     platform: 'node',
-    external: (id) => !id.startsWith('.') && !id.startsWith('/') && !isInside(id),
+    external: (id) => !id.startsWith('.') && !isAbsolute(id) && !isInside(id),
     plugins: [besideSource(source, to)],
   })
   await made.write({ dir: to, format: 'esm', chunkFileNames: '[name]-[hash].js', sourcemap: true })
   await made.close()
+  writeFileSync(join(to, 'LICENSES'), INSIDE.map((name) => licenceOf(root, name)).join('\n'))
   const whole = join(dist, MADE)
   writeFileSync(`${whole}.${process.pid}`, JSON.stringify({ folder, sources, tools }))
   renameSync(`${whole}.${process.pid}`, whole)

@@ -1,5 +1,5 @@
 import type { Api, Candidate, Capability } from '../candidates/candidate.ts'
-import type { PlainFacts, StreamObserver } from './stream-observer.ts'
+import type { LargeFacts, PlainFacts, StreamObserver } from './stream-observer.ts'
 
 /** A part of a message as far as we read it; everything else passes through in the raw bytes. */
 export interface ChatMessage {
@@ -82,7 +82,7 @@ export interface NativeRequest {
    * @param answer alone in its memory, which is not to be used any more
    * @param tenant whose turn it takes there
    */
-  readLarge(answer: Buffer<ArrayBuffer>, tenant: string): Promise<{ facts: PlainFacts | null; body: Buffer }>
+  readLarge(answer: Buffer<ArrayBuffer>, tenant: string): Promise<LargeFacts & { body: Buffer }>
   /**
    * The request without what its provider can't read: another's thoughts, what it does not have any more. Null where
    * nothing of it is in the request.

@@ -5,7 +5,7 @@ import { inOwnMemory } from '../runtime/own-memory.ts'
 import type { Conversion } from './conversion.ts'
 import type { AskedEmbeddings } from './embeddings-answer.ts'
 import { noteParsed, type RawBody } from './raw-body.ts'
-import type { PlainFacts } from './stream-observer.ts'
+import type { LargeFacts, PlainFacts } from './stream-observer.ts'
 
 /** Parsing so much takes some milliseconds at most. */
 export const LARGE_BYTES = 1024 * 1024
@@ -23,8 +23,9 @@ export interface ParseJob {
 export type ParseAnswer = { bytes: ArrayBuffer } & (
   | { parsed: RawBody }
   | { facts: PlainFacts | null }
-  /** Of a conversion; null where it failed, which is a mistake of ours. */
-  | { converted: { told: unknown } | null }
+  /** Of a conversion; where it failed, which is a mistake of ours, the lines of its stack. */
+  | { converted: { told: unknown } }
+  | { failedAt: string[] }
   /** A refusal, with the field that it is about; null where something else went wrong. */
   | { refused: { message: string; param: string | null } | null }
 )
@@ -78,8 +79,10 @@ export class ParseThread {
   async convert<Args, Told>(conversion: Conversion<Args, Told>, raw: Buffer<ArrayBuffer>, args: Args, tenant: string) {
     const { module, name } = conversion
     const answer = await this.#run({ bytes: raw.buffer, conversion: { module, name, args } }, tenant)
-    if (!('converted' in answer) || !answer.converted) throw new Error(`a large body could not be converted: ${name}`)
-    return { body: Buffer.from(answer.bytes), told: answer.converted.told as Told }
+    if ('converted' in answer) return { body: Buffer.from(answer.bytes), told: answer.converted.told as Told }
+    const error = new Error(`a large body could not be converted: ${name}`)
+    if ('failedAt' in answer) error.stack = [`Error: ${error.message}`, ...answer.failedAt].join('\n')
+    throw error
   }
 
   #run(job: ParseJob, tenant: string): Promise<ParseAnswer> {
@@ -168,7 +171,7 @@ export function converted<Args, Told>(conversion: Conversion<Args, Told>, body: 
 
 /** What is to be known of a whole answer, of a large one, off this thread. */
 export const readLargeBy =
-  (facts: Conversion<null, PlainFacts | null>) => async (answer: Buffer<ArrayBuffer>, tenant: string) => {
+  (facts: Conversion<null, LargeFacts>) => async (answer: Buffer<ArrayBuffer>, tenant: string) => {
     const { body, told } = await parseThread.convert(facts, answer, null, tenant)
-    return { body, facts: told }
+    return { body, ...told }
   }

@@ -58,7 +58,13 @@ async function convert(bytes: ArrayBuffer, asked: NonNullable<ParseJob['conversi
     const conversion: Conversion<unknown, unknown> = exported[asked.name]
     const { body, told } = conversion.run(Buffer.from(bytes), asked.args)
     return { bytes: inOwnMemory(body).buffer, converted: { told } }
-  } catch {
-    return { bytes, converted: null }
+  } catch (error) {
+    return { bytes, failedAt: framesOf(error) }
   }
+}
+
+/** Where an error comes from, without what it says. */
+function framesOf(error: unknown): string[] {
+  const { stack = '', message } = error instanceof Error ? error : new Error()
+  return stack.replace(message, '').match(/^ {4}at .+$/gm) ?? []
 }

@@ -9,6 +9,12 @@ export interface PlainFacts {
   outputChars: number
 }
 
+/** Of a large answer: or the error that it tells. */
+export interface LargeFacts {
+  facts: PlainFacts | null
+  error?: unknown
+}
+
 /** Reads along in a streamed answer: what the record, the bill and the relay need to know of it. */
 export interface StreamObserver {
   /** The provider's id of the answer. */

@@ -1,10 +1,11 @@
 import { createParser } from 'eventsource-parser'
 import type { Conversion } from './conversion.ts'
 import { errorFrame, type OpenAIError, parseJson } from './error.ts'
+import { largeFacts } from './error-in-answer.ts'
 import { isObject } from './is-object.ts'
 import { DONE_FRAME, frame } from './sse.ts'
 import { MAX_EVENT_BYTES } from './sse-observer.ts'
-import type { PlainFacts } from './stream-observer.ts'
+import type { LargeFacts, PlainFacts } from './stream-observer.ts'
 import { parseUsage } from './usage.ts'
 
 const PING = Buffer.from(': ping\n\n')
@@ -56,10 +57,10 @@ export function factsOfText(json: unknown): PlainFacts | null {
   }
 }
 
-export const factsOfTextAnswer: Conversion<null, PlainFacts | null> = {
+export const factsOfTextAnswer: Conversion<null, LargeFacts> = {
   module: import.meta.url,
   name: 'factsOfTextAnswer',
-  run: (body) => ({ body, told: factsOfText(parseJson(body)) }),
+  run: (body) => ({ body, told: largeFacts(parseJson(body), factsOfText) }),
 }
 
 /** A stream of chat completion chunks as one of text completions. */

@@ -129,6 +129,7 @@ describe('answers, on the thread', () => {
     ['facts of a message', factsOfMessage, JSON.stringify(message), null],
     ['facts of a response', factsOfResponse, JSON.stringify({ object: 'response', output }), null],
     ['facts of a text', factsOfTextAnswer, '{"choices":[{"text":"Hi"}]}', null],
+    ['a text that broke off', factsOfTextAnswer, '{"choices":[{"text":"H","finish_reason":"error"}]}', null],
     [
       'a chat, without logprobs',
       withoutLogprobs,
@@ -161,6 +162,10 @@ describe('answers, on the thread', () => {
     const args = { usage: null as never, candidate: 'one', stops: [] }
     const failed = thread.convert(chatAsMessage, alone(said), args, 'a')
     await expect(failed).rejects.toThrow(/^a large body could not be converted: chatAsMessage$/)
+    const { message, stack } = (await failed.catch((error: Error) => error)) as Error
+    // Where, for the log; not what.
+    expect(stack).toMatch(new RegExp(`^Error: ${message}\n {4}at .*messages/`))
+    expect(stack).not.toContain('promptTokens')
     expect((await thread.convert(plainChat, alone(said), {}, 'a')).told).toMatchObject({ isEmpty: false })
   })
 })

@@ -83,6 +83,21 @@ describe('which of the two runs', () => {
       renameSync(`${path}.away`, path)
     }
     edited(join(DIST, MADE), (text) => text.slice(0, -10), isSource)
+    edited(join(DIST, MADE), (text) => text.replace('"tools"', '"others"'), isSource)
+  })
+
+  it('is the bundle in an installed package, whichever zod lies beside it: Node strips no types there', () => {
+    const installed = join(folder, 'elsewhere', 'node_modules', 'persona-router')
+    for (const name of ['bin', DIST, 'src', 'config', 'package.json']) {
+      cpSync(join(folder, name), join(installed, name), { recursive: true })
+    }
+    symlinkSync(join(root, 'node_modules'), join(installed, 'node_modules'))
+    symlinkSync(join(root, 'router-model'), join(installed, 'router-model'))
+    writeFileSync(join(installed, 'src', 'errors.ts'), '')
+    const help = spawnSync(process.execPath, [join(installed, 'bin', 'persona-router.mjs'), '--help'])
+    expect(help).toMatchObject({ status: 0 })
+    expect(String(help.stdout)).toContain('explain')
+    rmSync(join(folder, 'elsewhere'), { recursive: true })
   })
 
   it('leaves the bundles before for those that run from them, where told to, and no other', () => {
@@ -95,6 +110,11 @@ describe('which of the two runs', () => {
     expect(folders()).toHaveLength(1)
     expect(isBundled(folder)).toBe(true)
   })
+})
+
+it('has the licence of each package inside', () => {
+  const licences = readFileSync(join(folder, DIST, `${readMade(folder)?.folder}`, 'LICENSES'), 'utf8')
+  expect(licences).toContain(readFileSync(join(root, 'node_modules', 'zod', 'LICENSE'), 'utf8').trim())
 })
 
 it('has an entry for each thread that it starts', () => {

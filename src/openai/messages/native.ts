@@ -2,10 +2,11 @@ import type { Usage } from '../../candidates/usage.ts'
 import type { NativeRequest } from '../chat.ts'
 import type { Conversion } from '../conversion.ts'
 import { parseJson } from '../error.ts'
+import { largeFacts } from '../error-in-answer.ts'
 import { isObject } from '../is-object.ts'
 import { NativeStream } from '../native-stream.ts'
 import { readLargeBy } from '../parse-thread.ts'
-import type { PlainFacts } from '../stream-observer.ts'
+import type { LargeFacts, PlainFacts } from '../stream-observer.ts'
 import { withFields } from '../with-fields.ts'
 import { type Block, blocksOf, type MessagesBody, type ParsedMessages, type Turn } from './body.ts'
 import { isThought, openThought } from './thoughts.ts'
@@ -140,8 +141,8 @@ export class MessagesObserver extends NativeStream {
   }
 }
 
-export const factsOfMessage: Conversion<null, PlainFacts | null> = {
+export const factsOfMessage: Conversion<null, LargeFacts> = {
   module: import.meta.url,
   name: 'factsOfMessage',
-  run: (body) => ({ body, told: factsOf(parseJson(body)) }),
+  run: (body) => ({ body, told: largeFacts(parseJson(body), factsOf) }),
 }

@@ -2,10 +2,11 @@ import type { Usage } from '../../candidates/usage.ts'
 import type { NativeRequest, Span } from '../chat.ts'
 import type { Conversion } from '../conversion.ts'
 import { type OpenAIError, parseJson } from '../error.ts'
+import { largeFacts } from '../error-in-answer.ts'
 import { isObject } from '../is-object.ts'
 import { NativeStream } from '../native-stream.ts'
 import { readLargeBy } from '../parse-thread.ts'
-import type { PlainFacts } from '../stream-observer.ts'
+import type { LargeFacts, PlainFacts } from '../stream-observer.ts'
 import type { InputItem, Part } from './items.ts'
 import type { ResponseResource } from './resource.ts'
 import { eventFrame, failureEvents } from './stream.ts'
@@ -110,8 +111,8 @@ export class ResponsesObserver extends NativeStream {
   }
 }
 
-export const factsOfResponse: Conversion<null, PlainFacts | null> = {
+export const factsOfResponse: Conversion<null, LargeFacts> = {
   module: import.meta.url,
   name: 'factsOfResponse',
-  run: (body) => ({ body, told: factsOf(parseJson(body)) }),
+  run: (body) => ({ body, told: largeFacts(parseJson(body), factsOf) }),
 }

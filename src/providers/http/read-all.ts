@@ -1,5 +1,8 @@
 import { UpstreamError } from '../provider.ts'
 
+/** Of an error's body. It is of use only while it is small. */
+export const MAX_ERROR_BYTES = 256 * 1024
+
 /**
  * A whole body, in memory.
  *

@@ -9,7 +9,7 @@ import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts
 import { FairTimer } from '../../runtime/fair-timer.ts'
 import { inOwnMemory } from '../../runtime/own-memory.ts'
 import type { Failure } from '../forward/failure.ts'
-import { readAll } from '../http/read-all.ts'
+import { MAX_ERROR_BYTES, readAll } from '../http/read-all.ts'
 import { UpstreamError } from '../provider.ts'
 import type { AnswerHead, Forwarded, PlainAnswer, StreamAnswer } from './answer.ts'
 import {
@@ -25,7 +25,6 @@ import { firstData, shapeOf } from './shape.ts'
 
 /** A plain answer larger than this is refused; images and audio in base64 fit. */
 const MAX_BODY_BYTES = 64 * 1024 * 1024
-const MAX_ERROR_BYTES = 256 * 1024
 /** Before the first event that says something: role, comments, an image at most. */
 const MAX_HEAD_BYTES = 16 * 1024 * 1024
 
@@ -240,8 +239,8 @@ const ofThread = (failure: Failure): Failure =>
 
 async function readNative(raw: Buffer, native: NativeRequest, { tenant }: ReadControl): Promise<ReadBody> {
   if (raw.length > LARGE_BYTES) {
-    const { facts, body } = await native.readLarge(inOwnMemory(raw), tenant)
-    return { body, told: toldBy(facts, native) }
+    const { facts, error, body } = await native.readLarge(inOwnMemory(raw), tenant)
+    return { body, told: error === undefined ? toldBy(facts, native) : { failure: errorFailure(error) } }
   }
   const json = parseJson(raw)
   const failure = bodyFailure(json)

@@ -1,7 +1,8 @@
 import type { Conversion } from '../../openai/conversion.ts'
 import { completionOfStream } from '../../openai/convert-stream.ts'
-import { parseJson, readError, saysError, statusOfError } from '../../openai/error.ts'
-import { BROKE, endOf, isFailure } from '../../openai/finish-reason.ts'
+import { parseJson, readError, statusOfError } from '../../openai/error.ts'
+import { errorInAnswer } from '../../openai/error-in-answer.ts'
+import { endOf } from '../../openai/finish-reason.ts'
 import { isBlank } from '../../openai/is-blank.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { type Asked, isPlainlyTold, Mend } from '../../openai/mend.ts'
@@ -83,13 +84,8 @@ export const protocol = (message: string): Failure => ({ kind: 'protocol', messa
 
 /** Some answer 200 with an error in the body, or in its only choice. */
 export function bodyFailure(json: unknown): Failure | null {
-  const outer = Array.isArray(json) ? json[0] : json
-  if (!isObject(outer)) return null
-  const choices: unknown[] = Array.isArray(outer.choices) ? outer.choices : []
-  if (choices.length === 0) return saysError(outer.error) ? errorFailure(outer.error) : null
-  const [choice] = choices
-  if (!isObject(choice) || choices.length !== 1 || !isFailure(choice.finish_reason)) return null
-  return errorFailure(saysError(choice.error) ? choice.error : { message: BROKE, code: choice.finish_reason })
+  const told = errorInAnswer(json)
+  return told && errorFailure(told.error)
 }
 
 export function errorFailure(error: unknown): Failure {

@@ -640,6 +640,15 @@ describe('through the gateway', () => {
     expect((await harness.settled(1))[0]?.outcome?.usage).toMatchObject({ promptTokens: 19, completionTokens: 89 })
   })
 
+  test('an error larger than any that is of use is not read to its end', async () => {
+    await serve('anthropic/error.json')
+    const error = { type: 'invalid_request_error', message: 'no '.repeat(100_000) }
+    upstream.play((exchange) => exchange.reply(400, { type: 'error', error }))
+    const response = await ask(harness.url)
+    expect(response.status).toBe(400)
+    expect((await response.json()).error.message).not.toContain('no no')
+  })
+
   test('overloaded (529), before and as the first event: tried again, then 503', async () => {
     for (const [name, stream, status] of [
       ['anthropic/error-overloaded.json', false, 529],

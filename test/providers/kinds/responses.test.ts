@@ -365,6 +365,11 @@ test('the client’s wishes win over a candidate’s defaults, under whichever n
   expect((await ask({}, response([]), who)).sent.max_output_tokens).toBe(32_000)
 })
 
+test('an error larger than any that is of use is not read to its end', async () => {
+  const error = { message: 'no '.repeat(100_000) }
+  await expect(ask({}, { error }, CODEX, 500)).rejects.toMatchObject({ fault: 'protocol' })
+})
+
 test('who configures a provider is told that either format will do', () => {
   const entry = { kind: 'openai-compatible', base_url: 'http://127.0.0.1:1/v1', api: ['completions'] }
   expect(() => configSchema.parse({ providers: { p: entry } })).toThrow("'chat' or 'responses' must be among them")

@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { parseChat } from '../../../src/openai/parse-chat.ts'
+import { readLargeBy } from '../../../src/openai/parse-thread.ts'
+import { nativeRequest } from '../../../src/openai/responses/native.ts'
+import { factsOfText, factsOfTextAnswer } from '../../../src/openai/text-completion.ts'
 import { UpstreamError } from '../../../src/providers/provider.ts'
 import type { AnswerHead, Forwarded } from '../../../src/providers/relay/answer.ts'
 import { readAnswer } from '../../../src/providers/relay/read-answer.ts'
@@ -139,5 +142,32 @@ describe('whether nothing is an answer', () => {
     ['a refusal', { content: null, refusal: 'No' }, false],
   ])('%s is the same in a stream and in whole', async (_, message, nothingIsNone) => {
     expect(await isEmpty([USER], message)).toEqual([nothingIsNone, nothingIsNone])
+  })
+})
+
+describe('an answer that tells an error, in a format that is passed on as it is', () => {
+  const responses = nativeRequest(Buffer.from('{}'), new Map())
+  const text = {
+    ...responses,
+    api: 'completions' as const,
+    read: factsOfText,
+    readLarge: readLargeBy(factsOfTextAnswer),
+  }
+  const failed = { object: 'response', status: 'failed', error: { code: 'server_error', message: 'no' }, output: [] }
+  const broken = { choices: [{ index: 0, text: 'H', finish_reason: 'error' }] }
+  const control = { tenant: 'a', abort() {}, onBytes() {}, release() {}, quietMs: null, endingMs: 5_000 }
+
+  test.each([
+    ['responses', responses, failed],
+    ['completions', text, broken],
+  ])('is none, small and large: %s', async (_, native, body) => {
+    const read = (more: object) => {
+      const head = headOf({})
+      const bytes = streaming(Buffer.from(JSON.stringify({ ...body, ...more })))
+      return readAnswer({ ...head, request: { ...head.request, native } }, bytes, control)
+    }
+    const small = await read({})
+    expect(small).toMatchObject({ failure: { kind: 'status' } })
+    expect(await read({ padding: ' '.repeat(1_100_000) })).toEqual(small)
   })
 })

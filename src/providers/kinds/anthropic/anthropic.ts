@@ -6,7 +6,7 @@ import { apiKey } from '../../api-key.ts'
 import { baseUrl } from '../../base-url.ts'
 import { ANTHROPIC_GUARDS, without } from '../../guards.ts'
 import { openHttp } from '../../http/open.ts'
-import { readAll } from '../../http/read-all.ts'
+import { MAX_ERROR_BYTES, readAll } from '../../http/read-all.ts'
 import { offProvider } from '../../off-provider.ts'
 import { type Provider, type ProviderAnswer, type ProviderCall, UpstreamError } from '../../provider.ts'
 import { shapeOf } from '../../relay/shape.ts'
@@ -84,7 +84,8 @@ export function anthropic(name: string, config: AnthropicConfig): Provider {
         signal,
         requestId,
       })
-      const json = parseJson(await readAll(body, MAX_BODY_BYTES))
+      // A count or an error: both are small.
+      const json = parseJson(await readAll(body, MAX_ERROR_BYTES))
       const count = (json as { input_tokens?: unknown } | undefined)?.input_tokens
       if (status !== 200 || typeof count !== 'number') throw new UpstreamError('protocol', 'the provider did not count')
       return count
@@ -134,7 +135,7 @@ async function* asChat(body: AsyncIterable<Uint8Array>, created: number, tenant:
 
 /** What is not Anthropic's error shape (a proxy's page) stays as it is. */
 async function* convertedError(body: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
-  const bytes = await readAll(body, MAX_BODY_BYTES)
+  const bytes = await readAll(body, MAX_ERROR_BYTES)
   const json = parseJson(bytes)
   if ((json as { type?: unknown } | undefined)?.type !== 'error') {
     yield bytes

@@ -1,7 +1,7 @@
 import { parseJson } from '../../../../openai/error.ts'
 import { isObject } from '../../../../openai/is-object.ts'
 import { converted } from '../../../../openai/parse-thread.ts'
-import { readAll } from '../../../http/read-all.ts'
+import { MAX_ERROR_BYTES, readAll } from '../../../http/read-all.ts'
 import { type ProviderAnswer, UpstreamError } from '../../../provider.ts'
 import { shapeOf } from '../../../relay/shape.ts'
 import { responseAsChat } from './completion.ts'
@@ -43,7 +43,7 @@ async function* asChat(
 
 /** What is not OpenAI's error shape (a proxy's page) stays as it is. */
 async function* convertedError(body: AsyncIterable<Uint8Array>, toError: ToError): AsyncGenerator<Buffer> {
-  const bytes = await readAll(body, MAX_BODY_BYTES)
+  const bytes = await readAll(body, MAX_ERROR_BYTES)
   const json = parseJson(bytes)
   yield isObject(json) && isObject(json.error) ? Buffer.from(JSON.stringify({ error: toError(json.error) })) : bytes
 }
