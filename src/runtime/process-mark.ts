@@ -27,7 +27,7 @@ export function markOfThisProcess(): ProcessMark {
  * for from here, being on another host or in another container.
  */
 export function lifeOf(mark: Partial<ProcessMark> | null): 'alive' | 'gone' | 'unknown' {
-  if (mark?.pid === undefined || mark.host !== hostname()) return 'unknown'
+  if (!mark || !isId(mark.pid) || mark.host !== hostname()) return 'unknown'
   if (mark.namespace !== undefined && mark.namespace !== namespaceOfIds()) return 'unknown'
   const status = statusOf(mark.pid)
   if (status === null) return isKnown(mark.pid) ? 'alive' : 'gone'
@@ -38,6 +38,9 @@ export function lifeOf(mark: Partial<ProcessMark> | null): 'alive' | 'gone' | 'u
 
 export const isThisProcess = (mark: Partial<ProcessMark> | null): boolean =>
   mark?.pid === process.pid && lifeOf(mark) === 'alive'
+
+/** A mark may be of a file that was damaged; 0 and less would be groups of processes. */
+const isId = (pid: unknown): pid is number => Number.isInteger(pid) && (pid as number) > 0
 
 /** Whether the system knows of a process of that id: also one that is no more than an entry in its table. */
 function isKnown(pid: number): boolean {

@@ -26,6 +26,10 @@ test('on another host, in another container of that name, or by no mark at all, 
   }
 })
 
+test('by what is no id of a process nothing is known', () => {
+  for (const wrong of [0, -1, 1.5, String(pid), null]) expect(lifeOf({ ...own, pid: wrong as number })).toBe('unknown')
+})
+
 test('a process that was killed and that its parent does not wait for is gone', async () => {
   const { mark, bury } = await aZombie()
   expect(process.kill(mark.pid, 0)).toBe(true)

@@ -118,7 +118,9 @@ def _card(entry: dict[str, Any]) -> Card:
         benchmarks=entry.get("benchmarks") or {},
         **can,
     )
-    card = able(able(card, str(entry["name"])), str(entry.get("known_as") or model))
+    # All of one entry, as the gateway's `catalogue.ts` finds it.
+    by_model = able(card, str(entry.get("known_as") or model))
+    card = able(card, str(entry["name"])) if by_model is card else by_model
     measured = entry.get("verbosity")
     return replace(card, verbosity={effort or "default": float(measured)}) if measured else card
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router_model.data.cards import Card
+from router_model.data.cards import Card, known_ability, years
 from router_model.retrain.consent import (
     ConsentError,
     GatewayConfig,
@@ -78,3 +78,19 @@ def test_cards_come_from_the_configuration_then_from_what_is_known() -> None:
     assert (mine.input_price, known.vendor, known.size_b) == (1.0, "meta", 8)
     assert (known.input_price, known.output_price) == pytest.approx((0.1, 0.2))
     assert (fitted.vendor, bare.vendor, bare.input_price) == ("openai", "community", None)
+
+
+def test_what_is_known_of_an_llm_is_of_its_model_and_of_its_name_where_that_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(
+        "candidates:\n  - { name: claude-3-5-haiku, provider: p, model: gpt-5 }\n"
+        "  - { name: gpt-4o, provider: p, model: prod-7 }\n"
+        "  - { name: dated, provider: p, model: gpt-5, released: 2026-07-01 }\n"
+        "  - { name: bare, provider: p, model: prod-7 }\n"
+    )
+    cards = read_config(tmp_path / "gateway.yaml").cards
+    for name, of in {"claude-3-5-haiku": "gpt-5", "gpt-4o": "gpt-4o"}.items():
+        known = known_ability(of)
+        assert known is not None
+        assert (cards[name].ability, cards[name].released) == (known["ability"], years(known["released"]))
+    assert (cards["dated"].released, cards["bare"].released) == (2026.5, None)
+    assert cards["claude-3-5-haiku"].thinking is cards["dated"].thinking

@@ -109,17 +109,21 @@ function isAlive(home: string): boolean {
     const life = lifeOf(owner)
     return life === 'unknown' ? Date.now() - statSync(file).mtimeMs < SILENCE_MS : life === 'alive'
   } catch {
-    // A folder without an owner was just made, or is a remnant.
+    // A folder without an owner, or whose owner is not all written, was just made, or is a remnant.
     return isFresh(home)
   }
 }
 
 function isFresh(home: string): boolean {
+  return Date.now() - (timeOf(join(home, OWNER)) ?? timeOf(home) ?? 0) < SILENCE_MS
+}
+
+/** Null where there is nothing, or it can't be seen. */
+function timeOf(path: string): number | null {
   try {
-    statSync(join(home, OWNER))
-    return false
+    return statSync(path).mtimeMs
   } catch {
-    return Date.now() - (statSync(home, { throwIfNoEntry: false })?.mtimeMs ?? 0) < SILENCE_MS
+    return null
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
@@ -97,6 +97,21 @@ test('what a process has left that was killed and that nobody waits for is taken
   expect(deliver(second)).toEqual({ own: 0, adopted: 1, again: 0 })
   second.close()
   bury()
+})
+
+test('a folder whose owner is not all written is left alone for a minute: it may be of a process that starts', () => {
+  const first = new Spool({ path: dir, maxBytes: 1e6 })
+  first.append(['one\n'])
+  die('first')
+  const owner = join(dir, 'dead-first', 'owner.json')
+  writeFileSync(owner, '')
+  const second = new Spool({ path: dir, maxBytes: 1e6 })
+  second.adopt()
+  expect(deliver(second)).toEqual({ own: 0, adopted: 0, again: 0 })
+  utimesSync(owner, 1, 1)
+  second.adopt()
+  expect(deliver(second)).toEqual({ own: 0, adopted: 1, again: 0 })
+  second.close()
 })
 
 describe('processes that die one after the other', () => {
