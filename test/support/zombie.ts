@@ -9,8 +9,8 @@ import type { ProcessMark } from '../../src/runtime/process-mark.ts'
 const MARKED = fileURLToPath(new URL('./marked-process.ts', import.meta.url))
 
 /**
- * A process that was killed (-9), and whose parent never waits for it: only Linux tells it from a living one. As in a
- * container whose process 1 is no init.
+ * A process that was killed (-9), and whose parent never waits for it: only Linux tells it from a living one, so
+ * it is made nowhere else. As in a container whose process 1 is no init.
  */
 export async function aZombie(): Promise<{ mark: ProcessMark; bury(): void }> {
   const parent = spawn('sh', ['-c', `"$0" "$1" & exec sleep 3600`, process.execPath, MARKED], {
