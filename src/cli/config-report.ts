@@ -29,7 +29,7 @@ export async function configReport(
     const keyed = probe ? await tenantsWithKeys(config) : new Set<string>()
     const asked = probe ? await askAll(snapshot) : []
     const lines = [
-      `${files.join(', ')}: good. ${count(candidates.length, 'usable candidate')}, ${count(providers.size, 'provider')}, ${count(tenants.size, 'tenant')}.`,
+      `${[...new Set(files)].join(', ')}: good. ${count(candidates.length, 'usable candidate')}, ${count(providers.size, 'provider')}, ${count(tenants.size, 'tenant')}.`,
       ageLine(prices),
       ...section('Usable', candidates.length > 0 ? [candidates.map(({ name }) => name).join(', ')] : []),
       ...section('Off', offLines(snapshot)),

@@ -24,8 +24,7 @@ export function checkTlsFiles(config: Config): CheckedTls {
       else if (material.cert) checked.certificates.push({ path, ...timesOf(material.cert) })
     } catch (error) {
       const { path: file } = error as NodeJS.ErrnoException
-      const why = file === undefined ? `not usable: ${(error as Error).message}` : `${file}: ${causeOf(error)}`
-      checked.problems.push(`${path}: ${why}`)
+      checked.problems.push(`${path}: ${file ?? 'not usable'}: ${causeOf(error)}`)
     }
   }
   look('server.tls', config.server.tls)
@@ -36,10 +35,16 @@ export function checkTlsFiles(config: Config): CheckedTls {
   return checked
 }
 
+const CERTIFICATE = /-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/
+const PRIVATE_KEY = /-----BEGIN ([A-Z]+ )?PRIVATE KEY-----/
+
 /** @throws Error where the files do not fit together */
 function problemOf(tls: TlsFiles, material: TlsMaterial): string | null {
   if ((tls.cert_file === undefined) !== (tls.key_file === undefined)) return 'cert_file and key_file belong together'
   if (material.ca && !material.ca.includes('-----BEGIN CERTIFICATE-----')) return 'ca_file holds no PEM certificate'
+  // What is empty would be taken, and no connection come about.
+  if (material.cert !== undefined && !CERTIFICATE.test(`${material.cert}`)) return 'cert_file holds no PEM certificate'
+  if (material.key !== undefined && !PRIVATE_KEY.test(`${material.key}`)) return 'key_file holds no PEM private key'
   createSecureContext(material)
   return null
 }

@@ -33,6 +33,10 @@ const WORDS: Readonly<Record<string, string>> = {
   ERR_SSL_PACKET_LENGTH_TOO_LONG: 'TLS was tried, and it speaks none',
   ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: 'TLS: it refused the handshake',
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'TLS: it wants a client certificate',
+  ERR_OSSL_X509_KEY_VALUES_MISMATCH: 'the key is that of another certificate',
+  ERR_OSSL_BAD_DECRYPT: 'the key is encrypted; give one without a passphrase',
+  ERR_OSSL_PEM_BAD_END_LINE: 'a PEM file is cut off',
+  ERR_OSSL_UNSUPPORTED: 'the key is cut off, or of a kind that is not known',
   ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'TLS: it does not trust our certificate',
 }
 

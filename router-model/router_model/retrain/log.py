@@ -146,13 +146,18 @@ class JsonlLog:
         if self._rows is not None:
             return self._rows
         found: Counter[tuple[bytes, Kind]] = Counter()
+        others = 0
         try:
             with self._open() as lines:
                 for line in lines:
                     if match := TENANT.search(line):
                         found[match[1], "reward" if REWARD_LINE.match(line) else "interaction"] += 1
+                    else:
+                        others += bool(line.strip())
         except (OSError, EOFError) as error:  # a file that is cut off, or is not compressed
             raise LogError(f"{self.path}: {error}") from error
+        if others and not found:
+            raise LogError(f"{self.path}: no log: none of its lines ({others:,}) is a row of any tenant")
         self._rows = {(json.loads(b'"' + name + b'"'), kind): rows for (name, kind), rows in found.items()}
         return self._rows
 

@@ -69,7 +69,7 @@ def retrain(
         log_source = RenamedLog(log_source, config.renamed)
     present = log_source.tenants()
     if not present:
-        raise LogError(f"{shown}: an empty log, or none at all: no row of any tenant")
+        raise LogError(f"{shown}: an empty log: no row of any tenant")
     chosen = choose_tenants(present, tenants, shared, config)
     out = out or default_out(chosen, present, config)
     served = config.artifact if config else None

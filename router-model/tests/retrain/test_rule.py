@@ -120,9 +120,9 @@ def test_a_gate_on_what_can_be_is_not_waived(base: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "an empty log, or none at all"),
-        ("\n\n", "an empty log, or none at all"),
-        ("garbage\n", "an empty log, or none at all"),
+        ("", "an empty log: no row"),
+        ("\n\n", "an empty log: no row"),
+        ("garbage\n", r"no log: none of its lines \(1\)"),
         ('{"type":"interaction","tenant":"acme"\n', "line 1"),
         ('{"type":"nonsense","tenant":"acme"}\n', '"type" is neither interaction nor reward'),
         ('[{"tenant":"acme"}]\n', "not a JSON object"),

@@ -111,10 +111,15 @@ function restored(outcomes: Outcomes): string {
 }
 
 function compared(found: Partial<Record<RowType, Compared>>): { text: string; isSame: boolean } {
-  const lines = Object.entries(found).map(([type, { rows, same, stored }]) => {
-    const more = stored > rows ? `; ${stored - rows} more in the store` : ''
-    const missing = rows > same ? `; ${rows - same} missing or changed since` : ''
-    return `  ${type.padEnd(12)} ${same} of ${rows} the same${missing}${more}\n`
+  const lines = Object.entries(found).map(([type, { rows, same, missing, stored }]) => {
+    const changed = rows - same - missing
+    const parts = [
+      `${same} of ${rows} the same`,
+      ...(missing > 0 ? [`${missing} missing`] : []),
+      ...(changed > 0 ? [`${changed} changed since`] : []),
+      ...(stored > rows ? [`${stored - rows} more in the store`] : []),
+    ]
+    return `  ${type.padEnd(12)} ${parts.join('; ')}\n`
   })
   return { text: lines.join(''), isSame: Object.values(found).every(({ rows, same }) => rows === same) }
 }

@@ -115,6 +115,37 @@ export function fingerprintOfRow(row: BackupRow): bigint | null {
   return text === null ? null : hash('sha256', text, 'buffer').readBigUInt64LE()
 }
 
+/** The same for what two stores have under one name, whatever it says there; null for what does not change. */
+export function fingerprintOfName(row: BackupRow): bigint | null {
+  const name = nameOf(row)
+  return name === null ? null : hash('sha256', JSON.stringify(name), 'buffer').readBigUInt64LE()
+}
+
+function nameOf(row: BackupRow): string[] | null {
+  switch (row.type) {
+    case 'secret':
+      return []
+    case 'key':
+      return [row.key.id]
+    case 'mode':
+      return [row.tenant]
+    case 'user':
+      return [row.tenant, row.user]
+    case 'conversation':
+      return [row.tenant, row.id]
+    case 'evidence':
+      return [row.tenant, row.key, row.name]
+    case 'response':
+      return [row.tenant, row.user, row.response.id]
+    case 'refusal':
+      return [row.tenant, row.refusal.deployment, row.refusal.field]
+    case 'usage':
+      return [row.tenant, row.usage.day, row.usage.scope, row.usage.id, row.usage.model]
+    default:
+      return null
+  }
+}
+
 /**
  * What is the same in two stores, as text. How often a user was written, and until when something is kept from now on,
  * may differ. Null for what is not compared: it changes by itself.

@@ -1,19 +1,21 @@
 import type { BackupStore } from './contract.ts'
 import type { Manifest } from './manifest.ts'
 import { checkPart, readPart } from './parts.ts'
-import { type BackupRow, fingerprintOfRow, type RowType } from './rows.ts'
+import { type BackupRow, fingerprintOfName, fingerprintOfRow, type RowType } from './rows.ts'
 
 export interface Compared {
   /** Rows of the backup that are compared. */
   rows: number
   /** Those that the store has just so. */
   same: number
+  /** Those of which the store knows nothing; what it knows otherwise has changed since. */
+  missing: number
   /** Rows that the store has, those of the backup included. */
   stored: number
 }
 
 /**
- * Compares a store with a backup, row by row, by hashes. Takes 8 bytes of memory a row.
+ * Compares a store with a backup, row by row, by hashes. Takes 8 bytes of memory a row, 16 of what changes.
  *
  * @throws BackupError where a part is not as it was written. StoreError
  */
@@ -23,31 +25,55 @@ export async function compareWithStore(
   { parts }: Pick<Manifest, 'parts'>,
   onProgress?: (progress: { rows: number; type: string }) => void,
 ): Promise<Partial<Record<RowType, Compared>>> {
-  const wanted = new Map<RowType, Hashes>()
-  const hashesOf = (type: RowType) => wanted.get(type) ?? wanted.set(type, new Hashes()).get(type)!
+  const wanted = new Map<RowType, Rows>()
+  const rowsOf = (type: RowType) => wanted.get(type) ?? wanted.set(type, new Rows()).get(type)!
   let rows = 0
   for (const part of parts) {
     await checkPart(dir, part)
     for await (const batch of readPart(dir, part)) {
-      eachHash(batch, (type, hash) => hashesOf(type).add(hash))
+      eachHash(batch, (type, hash, name) => rowsOf(type).add(hash, name))
       rows += batch.length
       onProgress?.({ rows, type: 'backup' })
     }
   }
   const secret = await store.sharedSecret(null)
-  if (secret !== null) eachHash([{ type: 'secret', secret }], (type, hash) => hashesOf(type).see(hash))
+  if (secret !== null) eachHash([{ type: 'secret', secret }], (type, hash, name) => rowsOf(type).see(hash, name))
   for await (const { rows: batch } of store.backup.read('')) {
-    eachHash(batch, (type, hash) => hashesOf(type).see(hash))
+    eachHash(batch, (type, hash, name) => rowsOf(type).see(hash, name))
     rows += batch.length
     onProgress?.({ rows, type: 'store' })
   }
-  return Object.fromEntries([...wanted].map(([type, hashes]) => [type, hashes.compared()]))
+  return Object.fromEntries([...wanted].map(([type, some]) => [type, some.compared()]))
 }
 
-function eachHash(rows: readonly BackupRow[], work: (type: RowType, hash: bigint) => void): void {
+function eachHash(rows: readonly BackupRow[], work: (type: RowType, hash: bigint, name: bigint | null) => void): void {
   for (const row of rows) {
     const hash = fingerprintOfRow(row)
-    if (hash !== null) work(row.type, hash)
+    if (hash !== null) work(row.type, hash, fingerprintOfName(row))
+  }
+}
+
+/** Rows of one type: as they are, and by their names where they may change. */
+class Rows {
+  readonly #whole = new Hashes()
+  #names: Hashes | null = null
+
+  add(hash: bigint, name: bigint | null): void {
+    this.#whole.add(hash)
+    if (name === null) return
+    this.#names ??= new Hashes()
+    this.#names.add(name)
+  }
+
+  see(hash: bigint, name: bigint | null): void {
+    this.#whole.see(hash)
+    if (name !== null) this.#names?.see(name)
+  }
+
+  compared(): Compared {
+    const { rows, same, stored } = this.#whole.compared()
+    const names = this.#names?.compared() ?? { rows, same }
+    return { rows, same, missing: names.rows - names.same, stored }
   }
 }
 
@@ -79,7 +105,7 @@ class Hashes {
     if (this.#seen && this.#hashes[from] === hash && from < this.#length) this.#seen[from] = 1
   }
 
-  compared(): Compared {
+  compared(): Omit<Compared, 'missing'> {
     if (!this.#seen) this.#sort()
     return { rows: this.#length, same: this.#seen?.reduce((sum, seen) => sum + seen, 0) ?? 0, stored: this.#stored }
   }

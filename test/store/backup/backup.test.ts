@@ -397,9 +397,14 @@ describe('a store that has gone on', () => {
     await restoreBackup(to, backupDir(), manifest, OPTIONS)
     await to.appendInteractions([anInteraction()])
     await to.saveMode('acme', 'assist')
+    await to.eraseUser('acme', 'u-2')
+    const known = (await to.loadUser('acme', 'u-1'))!
+    const next = aUser({ ...known, revision: known.revision + 1, preferences: { deny: ['cheap'] } })
+    await to.commitUser('acme', 'u-1', next, [])
     const found = await compareWithStore(to, backupDir(), manifest)
-    expect(found.interaction).toEqual({ rows: 72, same: 72, stored: 73 })
-    expect(found.mode).toEqual({ rows: 2, same: 1, stored: 2 })
+    expect(found.interaction).toEqual({ rows: 72, same: 67, missing: 5, stored: 68 })
+    expect(found.mode).toEqual({ rows: 2, same: 1, missing: 0, stored: 2 })
+    expect(found.user).toEqual({ rows: 14, same: 12, missing: 1, stored: 13 })
   })
 })
 
