@@ -15,5 +15,7 @@ export function errorInAnswer(json: unknown): { error: unknown } | null {
 }
 
 /** The error of an answer, else what is to be known of it. */
-export const largeFacts = (json: unknown, factsOf: (json: unknown) => PlainFacts | null): LargeFacts =>
-  errorInAnswer(json) ? { facts: null, ...errorInAnswer(json) } : { facts: factsOf(json) }
+export function largeFacts(json: unknown, factsOf: (json: unknown) => PlainFacts | null): LargeFacts {
+  const told = errorInAnswer(json)
+  return told ? { facts: null, ...told } : { facts: factsOf(json) }
+}
