@@ -80,9 +80,10 @@ export class Webhook {
     const id = `msg_${hash('sha256', identityOf(occurrence, at), 'hex').slice(0, 32)}`
     try {
       for (const pause of [...this.#retryAfterMs, null]) {
+        const last = pause === null || this.#closing.signal.aborted
         const problem = await this.#send(config, id, body)
         if (problem === null) return
-        if (pause === null || this.#closing.signal.aborted) {
+        if (last) {
           this.#metrics.webhookErrors.inc()
           this.#log.warn({ type: occurrence.type, problem }, 'the webhook takes nothing')
           return
@@ -94,7 +95,7 @@ export class Webhook {
     }
   }
 
-  /** What waits for another try is tried once more. */
+  /** What waits for another try, or is being tried, is tried once more where it fails. */
   close(): void {
     this.#closing.abort()
   }

@@ -18,8 +18,8 @@ const unknown = file.model.vocab[file.model.unk_token]!
 
 const libraryIds = (text: string) => library.encode(text).ids.filter((id: number) => id !== unknown)
 
-// The JavaScript library knows a newer Unicode than the Rust one, and trips over rare ideographs: such characters are
-// left out.
+// The JavaScript library knows a newer Unicode than the Rust one, trips over rare ideographs, and lower-cases a whole
+// text, so that a capital sigma depends on what is around it (Unicode 3.13, Final_Sigma): such characters are left out.
 const words = fc.constantFrom(...Object.keys(file.model.vocab)).map((token) => token.replace(/^##/, ''))
 const marks = fc.constantFrom('\u0301', '\u0308', '\u0323', '\u064b', '\u3099', ' ', '\n', '\t', '\u00a0', '\u3000', '')
 const ranges: [number, number][] = [
@@ -34,9 +34,9 @@ const ranges: [number, number][] = [
   [0xff00, 0xffef],
   [0x1f300, 0x1faff],
 ]
-const characters = ranges.flatMap(([first, last]) =>
-  Array.from({ length: last - first + 1 }, (_, i) => String.fromCodePoint(first + i)),
-)
+const characters = ranges
+  .flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, i) => String.fromCodePoint(first + i)))
+  .filter((c) => c !== '\u03a3')
 const agreed = characters.filter((c) => [...own.encode(`e${c}s ${c}`)].join() === libraryIds(`e${c}s ${c}`).join())
 const prose = fc
   .array(fc.oneof({ weight: 3, arbitrary: words }, marks, fc.constantFrom(...agreed)), { maxLength: 60 })
