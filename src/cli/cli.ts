@@ -16,7 +16,11 @@ try {
   else await (await import('./program.ts')).createProgram(serve).parseAsync()
 } catch (error) {
   const message = messageFor(error)
-  if (message === null) throw error
+  if (message === null) {
+    const { inSources } = await import('../observability/source-places.ts')
+    if (error instanceof Error && error.stack) error.stack = inSources(error.stack)
+    throw error
+  }
   // Sockets and timers of what has failed may still be open.
   process.stderr.write(`${message}\n`, () => process.exit(1))
 }

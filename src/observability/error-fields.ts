@@ -1,3 +1,5 @@
+import { inSources } from './source-places.ts'
+
 const MAX_MESSAGE_CHARS = 1_000
 const MAX_CAUSES = 5
 /** What they tell is outside of this program, and in words: where they were thrown mends nothing. */
@@ -26,7 +28,7 @@ export function errorFields(error: unknown, causes = MAX_CAUSES): ErrorFields {
     type: name,
     ...(!(error instanceof SyntaxError) && { message: message.slice(0, MAX_MESSAGE_CHARS) }),
     ...(code !== undefined && { code }),
-    ...(frames && { stack: frames.join('\n') }),
+    ...(frames && { stack: inSources(frames.join('\n')) }),
     ...(cause !== undefined && causes > 0 && { cause: errorFields(cause, causes - 1) }),
   }
 }

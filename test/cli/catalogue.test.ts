@@ -63,7 +63,7 @@ it('goes through the environment’s proxy', async () => {
   const source = `http://models.example:${new URL(server.origin).port}/api.json`
   const configFile = join(dir, 'gateway.yaml')
   writeFileSync(configFile, JSON.stringify({ catalogue: { file: join(dir, 'proxied.json'), source } }))
-  const child = spawn(process.execPath, ['src/cli/cli.ts', '--config', configFile, 'catalogue', 'update'], {
+  const child = spawn(process.execPath, ['bin/persona-router.mjs', '--config', configFile, 'catalogue', 'update'], {
     env: { ...process.env, http_proxy: proxy.url },
   })
   expect(await once(child, 'exit')).toEqual([0, null])

@@ -15,7 +15,7 @@ afterAll(() => discard(gateway))
 
 const cli = (...args: string[]) => cliWith(gateway.configFile, ...args)
 const cliWith = (config: string, ...args: string[]) =>
-  spawnSync(process.execPath, ['src/cli/cli.ts', '--config', config, ...args], {
+  spawnSync(process.execPath, ['bin/persona-router.mjs', '--config', config, ...args], {
     encoding: 'utf8',
     env: { ...process.env, PERSONA_ROUTER_KEY: gateway.key },
   })

@@ -280,7 +280,7 @@ describe('explain', () => {
 })
 
 describe('as a process', () => {
-  const cli = (...args: string[]) => spawnSync(process.execPath, ['src/cli/cli.ts', ...args], { encoding: 'utf8' })
+  const cli = (...args: string[]) => spawnSync(process.execPath, ['bin/persona-router.mjs', ...args], { encoding: 'utf8' })
 
   it('a port in use: one line, exit code 1', async () => {
     const taken = createServer().listen(0, '127.0.0.1')

@@ -16,7 +16,7 @@ import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY, testCo
 import { type RedisCluster, type RedisServer, startRedis, startRedisCluster } from '../support/redis.ts'
 import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts'
 
-const CLI = fileURLToPath(new URL('../../src/cli/cli.ts', import.meta.url))
+const CLI = fileURLToPath(new URL('../../bin/persona-router.mjs', import.meta.url))
 const NAMES = ['one', 'two', 'three']
 
 let upstream: Upstream

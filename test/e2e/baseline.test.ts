@@ -59,7 +59,7 @@ describe('baseline', () => {
     const mode = (...args: string[]) =>
       execFileSync(
         process.execPath,
-        ['src/cli/cli.ts', '--config', running.configFile, 'mode', '--tenant', 'test', ...args],
+        ['bin/persona-router.mjs', '--config', running.configFile, 'mode', '--tenant', 'test', ...args],
         { encoding: 'utf8' },
       ).trim()
     const allByBaseline = async () => (await askAll(client)).every(({ reason }) => reason === 'fallback;baseline')
@@ -120,7 +120,7 @@ describe('baseline', () => {
     expect(response.headers.get('x-router-model')).toBe('sandbox-thorough')
     expect((await ask(client, 'ada')).reason).toBe('fallback;holdout')
     await gateway?.stop()
-    const report = ['src/cli/cli.ts', '--config', gateway!.configFile, 'report', '--tenant', 'test', '--json']
+    const report = ['bin/persona-router.mjs', '--config', gateway!.configFile, 'report', '--tenant', 'test', '--json']
     const { by_arm } = JSON.parse(execFileSync(process.execPath, report, { encoding: 'utf8' }))
     expect(by_arm).toMatchObject({ holdout: { requests: 2 } })
     expect(Object.keys(by_arm)).toEqual(['holdout'])
@@ -145,7 +145,7 @@ describe('baseline', () => {
     const report = (...args: string[]) =>
       execFileSync(
         process.execPath,
-        ['src/cli/cli.ts', '--config', gateway!.configFile, 'report', '--tenant', 'test', ...args],
+        ['bin/persona-router.mjs', '--config', gateway!.configFile, 'report', '--tenant', 'test', ...args],
         {
           encoding: 'utf8',
         },

@@ -43,7 +43,7 @@ async function start(env: Record<string, string> = {}) {
 const keyOf = (text: string) => /tenant key: (pr-\S+)/.exec(text)?.[1]
 const kept = () => existsSync(join(dir, 'data', 'first-key'))
 const cli = (...args: string[]) =>
-  execFileSync(process.execPath, [join(ROOT, 'src/cli/cli.ts'), '-c', join(ROOT, 'config/gateway.yaml'), ...args], {
+  execFileSync(process.execPath, [join(ROOT, 'bin/persona-router.mjs'), '-c', join(ROOT, 'config/gateway.yaml'), ...args], {
     cwd: dir,
     encoding: 'utf8',
   })

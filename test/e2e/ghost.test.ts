@@ -48,7 +48,7 @@ test('a second model answers after the client has its answer, and the report say
   for (const { headers } of upstream.requests) expect(headers.authorization).toBe(`Bearer ${PROVIDER_KEY}`)
   const report = await eventually(
     () => {
-      const args = ['src/cli/cli.ts', '--config', gateway.configFile, 'report', '--tenant', 'test', '--json']
+      const args = ['bin/persona-router.mjs', '--config', gateway.configFile, 'report', '--tenant', 'test', '--json']
       const { ghosts } = JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' }))
       return ghosts.length > 0 && ghosts
     },

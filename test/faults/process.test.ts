@@ -432,7 +432,7 @@ describe.skipIf(process.platform === 'win32')('a stdout without a reader', () =>
     const port = await freePort()
     const good = stringify(testConfig({ ...oneCandidate(provider), server: { port, drain_delay_ms: 0 } }, dir))
     writeFileSync(configFile, good)
-    const child = spawn(process.execPath, ['src/cli/cli.ts', 'serve', '--config', configFile], {
+    const child = spawn(process.execPath, ['bin/persona-router.mjs', 'serve', '--config', configFile], {
       stdio: ['ignore', pipe, 'ignore'],
     })
     const exit = new Promise<number | null>((done) => child.once('exit', done))

@@ -512,7 +512,7 @@ test('a converter that fails is logged with its place, counted, and the next can
   })
   expect(answeredBy(response)).toEqual([200, 'good'])
   await eventually(() => /could not be converted/.test(gateway.stdout()), 'a line in the log')
-  expect(gateway.stdout()).toMatch(/response\.ts/)
+  expect(gateway.stdout()).toMatch(/\/src\/providers\/\S+\/response\.ts:\d+:\d+/)
   expect(gateway.stdout()).not.toContain(secret)
   expect(gateway.stdout()).not.toContain(TEST_KEY)
   expect(await metric(gateway, 'persona_router_attempts_total')).toBeGreaterThan(0)

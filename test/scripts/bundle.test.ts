@@ -152,7 +152,7 @@ describe('a gateway that runs from it', () => {
     redis = await startRedis()
     const store = { kind: 'redis', url: redis.url }
     const console = { enabled: true, read_key: 'pr-read-key-0123456789abcdef' }
-    gateway = await startGateway({ store, console }, { root: folder, program: 'bin/persona-router.mjs' })
+    gateway = await startGateway({ store, console }, { root: folder })
   })
   afterAll(async () => {
     await discard(gateway)

@@ -20,7 +20,7 @@ import {
   type Upstream,
 } from '../support/upstream.ts'
 
-const CLI = fileURLToPath(new URL('../../src/cli/cli.ts', import.meta.url))
+const CLI = fileURLToPath(new URL('../../bin/persona-router.mjs', import.meta.url))
 
 let upstream: Upstream
 let redis: RedisServer

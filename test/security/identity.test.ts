@@ -110,7 +110,7 @@ describe('a key that is bound to a user', () => {
 
   test('is made and listed by the operator’s commands; what contradicts itself is refused', async () => {
     const run = (...args: string[]) =>
-      execFileSync(process.execPath, ['src/cli/cli.ts', '--config', gateway.configFile, 'keys', ...args], {
+      execFileSync(process.execPath, ['bin/persona-router.mjs', '--config', gateway.configFile, 'keys', ...args], {
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'pipe'],
       })

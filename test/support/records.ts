@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import type { InteractionDocument } from '../../src/store/records/codec.ts'
 import type { RunningGateway } from './gateway.ts'
 
-const CLI = fileURLToPath(new URL('../../src/cli/cli.ts', import.meta.url))
+const CLI = fileURLToPath(new URL('../../bin/persona-router.mjs', import.meta.url))
 
 type Exportable = Pick<RunningGateway, 'configFile' | 'dir'>
 

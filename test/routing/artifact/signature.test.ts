@@ -11,7 +11,7 @@ vi.setConfig({ testTimeout: 240_000 })
 const dir = mkdtempSync(join(tmpdir(), 'signed-'))
 afterAll(() => rmSync(dir, { recursive: true }))
 const cli = (...args: string[]) =>
-  spawnSync(process.execPath, ['src/cli/cli.ts', 'artifact', ...args], { encoding: 'utf8' })
+  spawnSync(process.execPath, ['bin/persona-router.mjs', 'artifact', ...args], { encoding: 'utf8' })
 const artifact = (name: string) => {
   cpSync(TINY_1, join(dir, name), { recursive: true })
   return join(dir, name)
