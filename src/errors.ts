@@ -65,6 +65,9 @@ export class UnsupportedRequest extends GatewayError {
 export const invalidRequest = (message: string, param: string | null = null, code: string | null = null) =>
   new GatewayError(message, { status: 400, type: 'invalid_request_error', param, code })
 
+export const badGateway = (message: string) =>
+  new GatewayError(message, { status: 502, type: 'api_error', code: 'upstream_error' })
+
 export const notFound = (message: string, code: string | null = null, param: string | null = null) =>
   new GatewayError(message, { status: 404, type: 'invalid_request_error', code, param })
 

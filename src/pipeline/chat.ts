@@ -1,7 +1,7 @@
 import type { Candidate } from '../candidates/candidate.ts'
 import { costUsd } from '../candidates/pricing.ts'
 import type { Usage } from '../candidates/usage.ts'
-import { GatewayError } from '../errors.ts'
+import { badGateway, GatewayError } from '../errors.ts'
 import type { Ghost } from '../learning/sources/ghost.ts'
 import type { Judge } from '../learning/sources/judge.ts'
 import type { Logger } from '../observability/logger.ts'
@@ -233,12 +233,7 @@ export async function answer(
   })
 }
 
-const notTold = () =>
-  new GatewayError("The model's answer could not be told in the format that was asked for.", {
-    status: 502,
-    type: 'api_error',
-    code: 'upstream_error',
-  })
+const notTold = () => badGateway("The model's answer could not be told in the format that was asked for.")
 
 /** Headers that say how the answer came about. */
 function answerHeaders(

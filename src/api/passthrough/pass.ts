@@ -1,5 +1,5 @@
 import type { UserIds } from '../../candidates/tenants.ts'
-import { GatewayError } from '../../errors.ts'
+import { badGateway, GatewayError } from '../../errors.ts'
 import type { Erasures } from '../../learning/erasures.ts'
 import type { Logger } from '../../observability/logger.ts'
 import type { Metrics } from '../../observability/metrics.ts'
@@ -188,12 +188,7 @@ class Pass {
 }
 
 /** The client's key is fine, ours is not; or it would send the client elsewhere. */
-const refused = () =>
-  new GatewayError("The model's provider refused the gateway.", {
-    status: 502,
-    type: 'api_error',
-    code: 'upstream_error',
-  })
+const refused = () => badGateway("The model's provider refused the gateway.")
 
 function asGatewayError(error: unknown): unknown {
   if (!(error instanceof UpstreamError)) return error

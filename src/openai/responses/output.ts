@@ -1,4 +1,4 @@
-import { GatewayError } from '../../errors.ts'
+import { badGateway } from '../../errors.ts'
 import { callThoughtsOf } from '../call-thoughts.ts'
 import { isObject } from '../is-object.ts'
 import { type InputItem, itemId, kindOf, type Part } from './items.ts'
@@ -337,9 +337,4 @@ export function logprobsOf(logprobs: unknown): unknown[] {
   }))
 }
 
-const tooLarge = () =>
-  new GatewayError(`The model's answer has more than ${MAX_CHARS} characters: no response holds that.`, {
-    status: 502,
-    type: 'api_error',
-    code: 'upstream_error',
-  })
+const tooLarge = () => badGateway(`The model's answer has more than ${MAX_CHARS} characters: no response holds that.`)
