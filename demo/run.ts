@@ -145,6 +145,7 @@ function readOptions() {
       explore: values.explore !== 'off',
       // What is shown is what it learns, not what a machine that does much else makes of it.
       deadline_ms: 1_000,
+      exploration_seed: atLeastOne('seed', values.seed),
       ...(values.artifact !== undefined && { artifact: values.artifact }),
       ...(values.shadow !== 'off' && { shadow: values.shadow }),
     },

@@ -280,7 +280,8 @@ describe('explain', () => {
 })
 
 describe('as a process', () => {
-  const cli = (...args: string[]) => spawnSync(process.execPath, ['bin/persona-router.mjs', ...args], { encoding: 'utf8' })
+  const cli = (...args: string[]) =>
+    spawnSync(process.execPath, ['bin/persona-router.mjs', ...args], { encoding: 'utf8' })
 
   it('a port in use: one line, exit code 1', async () => {
     const taken = createServer().listen(0, '127.0.0.1')

@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { ConfigError, loadConfig } from '../../src/config/load.ts'
 import { configJsonSchema } from '../../src/config/schema.ts'
+import fc from '../support/properties.ts'
 
 const CATALOGUE = resolve('data/catalogue.json')
 

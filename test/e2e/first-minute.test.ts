@@ -43,10 +43,14 @@ async function start(env: Record<string, string> = {}) {
 const keyOf = (text: string) => /tenant key: (pr-\S+)/.exec(text)?.[1]
 const kept = () => existsSync(join(dir, 'data', 'first-key'))
 const cli = (...args: string[]) =>
-  execFileSync(process.execPath, [join(ROOT, 'bin/persona-router.mjs'), '-c', join(ROOT, 'config/gateway.yaml'), ...args], {
-    cwd: dir,
-    encoding: 'utf8',
-  })
+  execFileSync(
+    process.execPath,
+    [join(ROOT, 'bin/persona-router.mjs'), '-c', join(ROOT, 'config/gateway.yaml'), ...args],
+    {
+      cwd: dir,
+      encoding: 'utf8',
+    },
+  )
 
 it('prints an address, a key and a curl line, again until it is used; pasting it gives an answer, and the key goes on', async () => {
   const first = await start()

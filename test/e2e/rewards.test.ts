@@ -68,7 +68,9 @@ interface Exported {
 
 /** What the operator's export says. */
 const exported = (): Exported[] =>
-  execFileSync(process.execPath, ['bin/persona-router.mjs', '--config', gateway.configFile, 'export'], { encoding: 'utf8' })
+  execFileSync(process.execPath, ['bin/persona-router.mjs', '--config', gateway.configFile, 'export'], {
+    encoding: 'utf8',
+  })
     .trim()
     .split('\n')
     .filter(Boolean)

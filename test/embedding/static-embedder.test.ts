@@ -1,13 +1,13 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { clipText } from '../../src/embedding/clip-text.ts'
 import { EmbedderError } from '../../src/embedding/embedder.ts'
 import { StaticEmbedder } from '../../src/embedding/static-embedder.ts'
 import { VectorSum } from '../../src/embedding/vector-sum.ts'
 import { expectClose } from '../support/close.ts'
+import fc from '../support/properties.ts'
 import { cosine, EMBEDDER, goldenCases } from './golden.ts'
 
 let embedder: StaticEmbedder

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tokenizer } from '@huggingface/tokenizers'
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { clipText } from '../../src/embedding/clip-text.ts'
 import { type TokenizerFile, WordPiece } from '../../src/embedding/word-piece.ts'
+import fc from '../support/properties.ts'
 import { codePoints, EMBEDDER, goldenCases, randomTexts } from './golden.ts'
 
 const file = JSON.parse(readFileSync(join(EMBEDDER, 'tokenizer.json'), 'utf8')) as TokenizerFile

@@ -298,6 +298,10 @@ describe('slow reader', () => {
     'a client of %s that reads nothing holds up the upstream, not the memory, and is let go',
     async (name, endpoint) => {
       const user = `sleeper-${name}`
+      // What a first answer of this endpoint loads is no part of it.
+      upstream.play(flood(MiB, { bytes: 0, closed: false }))
+      const warm = { body: endpoint.body({ stream: true, prompt: 'Hi' }) }
+      await (await call(scripted.gateway, endpoint.path, warm)).arrayBuffer()
       const sent = { bytes: 0, closed: false }
       upstream.play(flood(256 * MiB, sent))
       const growth = await growthDuring(scripted.gateway, async () => {

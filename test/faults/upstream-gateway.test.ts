@@ -127,7 +127,7 @@ describe.each(ENDPOINTS)('the upstream table through the gateway, by $name', (en
     })
     gateway = await startGateway({
       providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, api_key: PROVIDER_KEY } },
-      timeouts: { first_byte_ms: 400, answer_ms: 400, content_idle_ms: 400 },
+      timeouts: { first_byte_ms: 1_500, answer_ms: 1_500, content_idle_ms: 1_500 },
       retries: { max_attempts: 2, backoff_ms: 5 },
       candidates: Object.keys(FAULTS).map((name) => ({ name, provider: 'up', price: { input: 1, output: 2 } })),
     })
@@ -204,7 +204,7 @@ describe.each(UNROUTED)('the upstream table through the gateway, by $name', (end
     upstream = await startUpstream((exchange) => UNROUTED_FAULTS[String(exchange.json.model)]?.script(exchange))
     gateway = await startGateway({
       providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, api_key: PROVIDER_KEY } },
-      timeouts: { answer_ms: 400 },
+      timeouts: { answer_ms: 1_500 },
       retries: { max_attempts: 2, backoff_ms: 5 },
       ...unroutedConfig(Object.keys(UNROUTED_FAULTS)),
     })

@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { ArmReport } from '../../src/learning/arm-report.ts'
 import { SqliteStore } from '../../src/store/sqlite/store.ts'
 import { StoreError } from '../../src/store/store.ts'
+import fc from '../support/properties.ts'
 
 const NEVER_MS = 1e8
 const log = { warn: vi.fn() }

@@ -1,5 +1,4 @@
 import { DatabaseSync } from 'node:sqlite'
-import fc from 'fast-check'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { rebuild } from '../../src/learning/belief.ts'
 import { edgesOf } from '../../src/learning/edges.ts'
@@ -28,6 +27,7 @@ import {
 } from '../routing/support.ts'
 import { expectClose } from '../support/close.ts'
 import { writeAsBefore } from '../support/earlier-version.ts'
+import fc from '../support/properties.ts'
 import { interaction, learnerOn, newTestFile, openTestStore, reward, tinyReading } from './support.ts'
 
 const [WIDTH, BLOCK, FADE] = [3, 2, 0.9]

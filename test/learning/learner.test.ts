@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Learner, Standing } from '../../src/learning/learner.ts'
 import { ratingRewards } from '../../src/learning/sources/user-rating.ts'
@@ -11,6 +10,7 @@ import type { RewardRecord } from '../../src/store/records/codec.ts'
 import { type InteractionSummary, MAX_EDGES, type Store, StoreError } from '../../src/store/store.ts'
 import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, tinyPolicy } from '../routing/support.ts'
 import { expectClose } from '../support/close.ts'
+import fc from '../support/properties.ts'
 import {
   interaction,
   learnerOn,

@@ -1,9 +1,9 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { ChatRequest } from '../../src/openai/chat.ts'
 import { parseChat } from '../../src/openai/parse-chat.ts'
 import { parseRawBody } from '../../src/openai/raw-body.ts'
 import { replaceModel, rewrite } from '../../src/openai/rewrite.ts'
+import fc from '../support/properties.ts'
 
 /** Whatever a body holds, the `model` that leaves is the candidate's, however the provider reads JSON. */
 const MODEL = 'the-model "that was" chosen'

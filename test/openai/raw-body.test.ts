@@ -1,10 +1,10 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
 import { refuseLookAlikes } from '../../src/openai/field-names.ts'
 import { parseRawBody } from '../../src/openai/raw-body.ts'
+import fc from '../support/properties.ts'
 
 const refusal = (raw: Buffer): GatewayError => {
   try {

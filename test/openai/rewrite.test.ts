@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseChat } from '../../src/openai/parse-chat.ts'
 import { rewrite } from '../../src/openai/rewrite.ts'
+import fc from '../support/properties.ts'
 import { candidate } from '../support/relay-harness.ts'
 
 const gpt = candidate('fast', 'openai', { model: 'gpt-x "quoted"' })

@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseRawBody } from '../../src/openai/raw-body.ts'
 import { Quoted, quotedIn, serialised } from '../../src/openai/serialised.ts'
 import { withFields } from '../../src/openai/with-fields.ts'
+import fc from '../support/properties.ts'
 
 const LONG = 'Grüße, "Welt"\n\u2028 🦀 '.repeat(2_000)
 const objects = fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 4 }), { maxKeys: 6 }) as fc.Arbitrary<

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { SseObserver } from '../../src/openai/sse-observer.ts'
+import fc from '../support/properties.ts'
 import { chunkOf, streamEvents, usageChunk } from '../support/upstream.ts'
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')

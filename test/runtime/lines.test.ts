@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { linesOf } from '../../src/runtime/lines.ts'
+import fc from '../support/properties.ts'
 
 async function* cut(bytes: Buffer, at: readonly number[]) {
   let from = 0

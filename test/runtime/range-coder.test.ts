@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { RangeReader, RangeWriter } from '../../src/runtime/range-coder.ts'
+import fc from '../support/properties.ts'
 
 const HEAD = Uint8Array.of(7, 8, 9)
 const USUAL = Uint8Array.of(0, 2, 5, 8)

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Seal } from '../../src/runtime/seal.ts'
+import fc from '../support/properties.ts'
 
 const seal = new Seal(['a-secret-of-the-gateway'], 'tests')
 const bytes = Buffer.from('what was said')

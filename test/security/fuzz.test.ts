@@ -1,5 +1,5 @@
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import fc from '../support/properties.ts'
 import { HttpTarget, mutateHttp } from './fuzz/http.ts'
 import { corpus, mutate, randomFrom, targets } from './fuzz/targets.ts'
 

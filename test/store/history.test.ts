@@ -1,9 +1,9 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeHistory, edgeId, encodeHistory } from '../../src/store/history.ts'
 import type { StoredEdge } from '../../src/store/store.ts'
 import { decodeEdge, encodeEdge } from '../../src/store/stored-values.ts'
 import { beliefOf, countOf, edgesIn, encodeMemory, mergeEdges } from '../../src/store/user-rows.ts'
+import fc from '../support/properties.ts'
 import { anEdge } from './records.ts'
 
 const float32 = fc.float({ noNaN: true, noDefaultInfinity: true, min: -1, max: 1 })

@@ -33,7 +33,7 @@ export type TestConfig = Record<string, unknown> & { tenants?: unknown[] }
  * Starts the real gateway as a process of its own on a free port, with a temporary directory for its data.
  * Without `providers` it serves the sandbox. `under`: a program that becomes the gateway, such as a tracer. `root`:
  * where the gateway's source lies, to start another version. As a user starts it: from the bundle, where that is of the
- * sources as they are, which halves the start; else from the sources.
+ * sources as they are, which halves the start; else from the sources. `program`: in `root`, what is run instead.
  */
 export async function startGateway(
   config: TestConfig = {},
@@ -42,11 +42,12 @@ export async function startGateway(
     dir = mkdtempSync(join(tmpdir(), 'persona-router-')),
     under = [],
     root = ROOT,
-  }: { env?: Record<string, string>; dir?: string; under?: string[]; root?: string } = {},
+    program = 'bin/persona-router.mjs',
+  }: { env?: Record<string, string>; dir?: string; under?: string[]; root?: string; program?: string } = {},
 ): Promise<RunningGateway> {
   const configFile = join(dir, 'gateway.yaml')
   writeFileSync(configFile, stringify(testConfig(config, dir)))
-  const command = [...under, process.execPath, join(root, 'bin/persona-router.mjs'), 'serve', '--config', configFile]
+  const command = [...under, process.execPath, join(root, program), 'serve', '--config', configFile]
   const child = spawn(command[0] as string, command.slice(1), {
     cwd: root,
     env: { PATH: process.env.PATH, HOME: dir, ...env },

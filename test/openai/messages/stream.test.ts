@@ -1,5 +1,4 @@
 import Anthropic from '@anthropic-ai/sdk'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MessagesObserver } from '../../../src/openai/messages/native.ts'
 import { messageOf } from '../../../src/openai/messages/plain.ts'
@@ -7,6 +6,7 @@ import { MessageStream } from '../../../src/openai/messages/stream.ts'
 import { openThought } from '../../../src/openai/messages/thoughts.ts'
 import { frame } from '../../../src/openai/sse.ts'
 import { fixture } from '../../support/fixtures.ts'
+import fc from '../../support/properties.ts'
 
 const USAGE = { promptTokens: 12, completionTokens: 7, cachedTokens: 4, cacheWriteTokens: 1, reasoningTokens: 0 }
 type Delta = Record<string, unknown>

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Output, type OutputEvent } from '../../../src/openai/responses/output.ts'
 import { responseOf } from '../../../src/openai/responses/plain.ts'
@@ -7,6 +6,7 @@ import { ResponseStream } from '../../../src/openai/responses/stream.ts'
 import { chatTools } from '../../../src/openai/responses/tools.ts'
 import { frame } from '../../../src/openai/sse.ts'
 import { NO_USAGE } from '../../../src/openai/usage.ts'
+import fc from '../../support/properties.ts'
 import { expectStream, type Json, readEvents } from '../../support/responses-spec.ts'
 
 const ID = 'resp_00000000-0000-4000-8000-000000000000'

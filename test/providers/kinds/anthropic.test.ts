@@ -1,5 +1,4 @@
 import type Anthropic from '@anthropic-ai/sdk'
-import fc from 'fast-check'
 import OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Candidate } from '../../../src/candidates/candidate.ts'
@@ -15,6 +14,7 @@ import { openaiStream } from '../../../src/providers/kinds/anthropic/stream.ts'
 import { mergeUsage, openaiUsage } from '../../../src/providers/kinds/anthropic/usage.ts'
 import { chat } from '../../contracts/provider.ts'
 import { fixture, fixtureJson, replyFixture } from '../../support/fixtures.ts'
+import fc from '../../support/properties.ts'
 import { ask, candidate, type Harness, startHarness } from '../../support/relay-harness.ts'
 import { startUpstream, type Upstream } from '../../support/upstream.ts'
 

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import type OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
 import { configSchema } from '../../../src/config/schema.ts'
@@ -9,6 +8,7 @@ import { PERSONAS } from '../../../src/providers/kinds/sandbox/personas.ts'
 import { sandbox } from '../../../src/providers/kinds/sandbox/sandbox.ts'
 import { instanceOf } from '../../../src/providers/kinds/sandbox/schema-instance.ts'
 import { chat } from '../../contracts/provider.ts'
+import fc from '../../support/properties.ts'
 import { candidate } from '../../support/relay-harness.ts'
 
 async function complete(fields: Record<string, unknown> = {}, model = 'sandbox-premium') {

@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type ChooseInput, choose, type Limits, NoCandidateError } from '../../../src/routing/choose/choose.ts'
 import type { CandidateScore } from '../../../src/routing/router.ts'
 import { expectClose } from '../../support/close.ts'
+import fc from '../../support/properties.ts'
 import { candidate, routerConfig } from '../support.ts'
 
 const score = (

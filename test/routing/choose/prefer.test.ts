@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type ChooseInput, choose, NoCandidateError } from '../../../src/routing/choose/choose.ts'
 import { choosePreferring } from '../../../src/routing/choose/prefer.ts'
+import fc from '../../support/properties.ts'
 import { candidate, routerConfig } from '../support.ts'
 
 const score = (name: string, mean: number, speaks = false) => ({

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import type { Candidate } from '../../../src/candidates/candidate.ts'
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
@@ -10,6 +9,7 @@ import { RouterError } from '../../../src/routing/router.ts'
 import { Tensor } from '../../../src/runtime/onnxruntime.ts'
 import { routerContract } from '../../contracts/router.ts'
 import { expectClose } from '../../support/close.ts'
+import fc from '../../support/properties.ts'
 import {
   CHEAP,
   candidate,

@@ -1,10 +1,10 @@
-import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { loadArtifact } from '../../../src/routing/artifact/load.ts'
 import { weightsOf } from '../../../src/routing/artifact/manifest.ts'
 import { GraphRouter } from '../../../src/routing/model/graph-router.ts'
 import { lean } from '../../../src/routing/model/lean.ts'
 import { expectClose } from '../../support/close.ts'
+import fc from '../../support/properties.ts'
 import { CHEAP, DEAR, MIDDLE, routerConfig, silent } from '../support.ts'
 
 /** Mean [2] and covariance [2, 2]. */

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { numbersOf, openState, PackedState, packState } from '../../../src/routing/model/packed-state.ts'
+import fc from '../../support/properties.ts'
 
 const K = 12
 const S = K * (K + 1)

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { gainOf, liftOf } from '../../../src/routing/safety/lift.ts'
+import fc from '../../support/properties.ts'
 
 const shares = fc
   .array(fc.double({ min: 0.01, max: 1, noNaN: true }), { minLength: 2, maxLength: 6 })
