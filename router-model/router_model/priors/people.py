@@ -114,8 +114,8 @@ def with_people(router: Router, usual: float = USUAL_TENANTS) -> Router:
 
 
 def popular_among(people: NDArray[np.floating], evidence: Doubles | Floats) -> Doubles | Floats:
-    """What a tenant's users said of LLMs [M, V] as far as it says how well liked these are (the last two numbers), where
-    `people` [J] are so frequent, the usual ones first; none: all are usual.
+    """What a tenant's users said of LLMs [M, V], as far as it says how well liked these are (the last two numbers),
+    where `people` [J] are so frequent, the usual ones first; none: all are usual.
 
     Popularity is measured against what usual people would like. Where others are frequent it is also their taste in
     prices, which their kind tells already, and which more voices do not average out: so the mean stays as it is, but
