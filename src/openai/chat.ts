@@ -42,6 +42,8 @@ export interface ChatRequest {
   needs: ReadonlySet<Capability>
   /** Estimated, for filters, prices and the router: tokens. */
   promptTokens: number
+  /** How many answers are asked for, at most, where the body's `n` does not say it all. */
+  answers?: number
   /** The format that a request came in, where that is another one. */
   format?: Api
   /**
