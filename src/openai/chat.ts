@@ -46,6 +46,8 @@ export interface ChatRequest {
   answers?: number
   /** The format that a request came in, where that is another one. */
   format?: Api
+  /** What was asked in that format, parsed: a provider that speaks it reads more there than `body` tells. */
+  asGiven?: unknown
   /**
    * Of a request that came in another format: what this candidate gets of it; the same request where left out.
    *

@@ -1,21 +1,27 @@
-import type { ChatBody } from '../../openai/chat.ts'
+import type { ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 
-/** What of a request's prompt the estimate of its texts (`promptTokens`) does not look at. */
+/** What of a request's prompt the estimate of its texts (`promptTokens`) does not look at: at most, in tokens. */
 export interface Attached {
-  /** Of files, sound, film, and of all texts beside those of messages and tools: at most. */
+  /** Files, sound, film, and all texts beside those of messages and tools. */
   tokens: number
-  pictures: number
-  /** Of their data, in the body. */
+  /** What a budget has to pay for besides: tokens that are rarely so many. */
+  unlikely: number
+  /** Of pictures' and sounds' data, in the body. */
   mediaChars: number
 }
 
-/** A file that the provider has, or fetches: nobody here knows how long it is. */
-const TOKENS_OF_NAMED_FILE = 100_000
+/** A file that the provider has, or fetches, and what its own tools find: nobody here knows how long that is. */
+const UNSEEN_TOKENS = 100_000
 /** Base64 of a file of text, or of a film of few pictures, holds about a token in four characters. */
 const CHARS_PER_TOKEN = 4
 /** Of sound at 32 kbit/s. */
 const CHARS_PER_TOKEN_OF_SOUND = 400
+/**
+ * Pictures count as usual ones in `promptTokens`, and may be as large as Claude takes them: 4,784 tokens
+ * (https://platform.claude.com/docs/en/build-with-claude/vision).
+ */
+const MORE_TOKENS_OF_PICTURE = 3_600
 
 /** Fields that `promptTokens` counts. */
 const COUNTED: ReadonlySet<string> = new Set(['model', 'messages', 'tools', 'functions', 'response_format'])
@@ -27,66 +33,108 @@ const COUNTED_OF_MESSAGES: ReadonlySet<string> = new Set(['role', 'content', 'to
 const COUNTED_OF_PARTS: ReadonlySet<string> = new Set(['type', 'text'])
 const ADDRESS = /^https?:\/\//i
 const ADDRESS_FIELD = /^(.+_)?url$|^file_data$/
+const PICTURE = /^(input_)?image$/
+const CITATION = /citation/
+/** Tools that the provider runs, in any format: what they find it puts into the prompt. */
+const HOSTED_TOOL = /^([a-z]+:)?(web_search|web_fetch|file_search|code_interpreter|code_execution|mcp)/
 
-const found = new WeakMap<ChatBody, Attached>()
+const found = new WeakMap<ChatRequest['body'], Attached>()
 
 /** Looked for once, however many candidates are looked at. */
-export function attachedTo(body: ChatBody): Attached {
+export function attachedTo({ body, asGiven }: ChatRequest): Attached {
   let attached = found.get(body)
   if (attached === undefined) {
-    attached = find(body)
+    const finder = new Finder()
+    finder.chat(body)
+    if (asGiven !== undefined) finder.given(asGiven)
+    attached = finder.attached
     found.set(body, attached)
   }
   return attached
 }
 
-function find(body: ChatBody): Attached {
-  const attached: Attached = { tokens: 0, pictures: 0, mediaChars: 0 }
-  let bytes = 0
-  for (const field in body) if (!COUNTED.has(field) && !NO_PROMPT.has(field)) bytes += textBytes(body[field])
-  for (const message of body.messages) {
-    for (const field in message) if (!COUNTED_OF_MESSAGES.has(field)) bytes += textBytes(message[field])
-    if (!Array.isArray(message.content)) continue
-    for (const part of message.content) bytes += partBytes(part, attached)
+class Finder {
+  #bytes = 0
+  #soundChars = 0
+  #mediaChars = 0
+  #pictures = 0
+  #files = 0
+  /** The same as the request's own format tells them. */
+  #filesGiven = 0
+  #tools = 0
+
+  get attached(): Attached {
+    return {
+      tokens:
+        Math.ceil(this.#bytes / CHARS_PER_TOKEN) +
+        Math.ceil(this.#soundChars / CHARS_PER_TOKEN_OF_SOUND) +
+        UNSEEN_TOKENS * Math.max(this.#files, this.#filesGiven),
+      unlikely: UNSEEN_TOKENS * this.#tools + MORE_TOKENS_OF_PICTURE * this.#pictures,
+      mediaChars: this.#mediaChars,
+    }
   }
-  attached.tokens += Math.ceil(bytes / CHARS_PER_TOKEN)
-  return attached
-}
 
-/** Texts of a part that nobody has counted; what else it holds is added to `attached`. */
-function partBytes(part: Readonly<Record<string, unknown>>, attached: Attached): number {
-  let bytes = 0
-  for (const field in part) {
-    const value = part[field]
-    if (COUNTED_OF_PARTS.has(field) && typeof value === 'string') continue
-    if (part.type === 'image_url' && field === 'image_url') {
-      attached.pictures++
-      bytes += mediaBytes(value, 'url', attached)
-    } else if (part.type === 'input_audio' && field === 'input_audio') {
-      const before = attached.mediaChars
-      bytes += mediaBytes(value, 'data', attached)
-      attached.tokens += Math.ceil((attached.mediaChars - before) / CHARS_PER_TOKEN_OF_SOUND)
-    } else if (isNamedFile(field, value)) attached.tokens += TOKENS_OF_NAMED_FILE
-    else bytes += textBytes(value)
+  chat(body: ChatRequest['body']): void {
+    for (const field in body) if (!COUNTED.has(field) && !NO_PROMPT.has(field)) this.#bytes += textBytes(body[field])
+    for (const message of body.messages) {
+      for (const field in message) if (!COUNTED_OF_MESSAGES.has(field)) this.#bytes += textBytes(message[field])
+      if (Array.isArray(message.content)) for (const part of message.content) this.#part(part)
+    }
+    if (Array.isArray(body.tools)) this.#hosted(body.tools)
   }
-  return bytes
+
+  /** What a provider of the request's own format reads, and a chat completion has no word for. */
+  given(value: unknown): void {
+    if (Array.isArray(value)) for (const item of value) this.given(item)
+    if (!isObject(value)) return
+    const { type, file_id: file, file_url: fileUrl, url, source } = value
+    if (CITATION.test(String(type))) return
+    if (PICTURE.test(String(type))) {
+      // Others were told as a chat.
+      if (typeof (isObject(source) ? source : value).file_id === 'string') this.#pictures++
+      return
+    }
+    if ([file, fileUrl, type === 'url' ? url : null].some((named) => typeof named === 'string')) this.#filesGiven++
+    for (const [field, inner] of Object.entries(value)) {
+      if (field === 'tools' && Array.isArray(inner)) this.#hosted(inner)
+      else if (field === 'prompt' && isObject(inner)) this.#filesGiven++
+      else this.given(inner)
+    }
+  }
+
+  #hosted(tools: readonly unknown[]): void {
+    for (const tool of tools) if (isObject(tool) && HOSTED_TOOL.test(String(tool.type))) this.#tools++
+  }
+
+  #part(part: Readonly<Record<string, unknown>>): void {
+    for (const field in part) {
+      const value = part[field]
+      if (COUNTED_OF_PARTS.has(field) && typeof value === 'string') continue
+      if (part.type === 'image_url' && field === 'image_url') {
+        this.#pictures++
+        this.#media(value, 'url')
+      } else if (part.type === 'input_audio' && field === 'input_audio') this.#soundChars += this.#media(value, 'data')
+      else if (isNamed(field, value)) this.#files++
+      else this.#bytes += textBytes(value)
+    }
+  }
+
+  /** @returns characters of its data; what stands beside it counts as text */
+  #media(value: unknown, field: string): number {
+    const data = isObject(value) ? value[field] : value
+    const chars = typeof data === 'string' ? data.length : 0
+    this.#mediaChars += chars
+    if (!isObject(value)) return chars
+    const { [field]: _, ...beside } = value
+    this.#bytes += textBytes(typeof data === 'string' ? beside : value)
+    return chars
+  }
 }
 
-/** Takes the data of a picture or of sound, and counts what stands beside it. */
-function mediaBytes(value: unknown, field: string, attached: Attached): number {
-  const data = isObject(value) ? value[field] : value
-  if (typeof data === 'string') attached.mediaChars += data.length
-  if (!isObject(value)) return typeof value === 'string' ? 0 : textBytes(value)
-  const { [field]: _, ...beside } = value
-  return textBytes(typeof data === 'string' ? beside : value)
-}
-
-/** What names a file that is elsewhere: at the provider, or at an address that it fetches. */
-function isNamedFile(field: string, value: unknown): boolean {
-  if (typeof value === 'string') return ADDRESS_FIELD.test(field) && ADDRESS.test(value)
-  if (!isObject(value)) return false
-  if (typeof value.file_id === 'string') return true
-  return Object.entries(value).some(([name, inner]) => isNamedFile(name, inner))
+/** A file that is elsewhere: at the provider, or at an address that it fetches. */
+function isNamed(field: string, value: unknown): boolean {
+  if (typeof value === 'string') return field === 'file_id' || (ADDRESS_FIELD.test(field) && ADDRESS.test(value))
+  return isObject(value) && Object.entries(value).some(([name, inner]) => isNamed(name, inner))
 }
 
 /** Of all strings in a value, and of its fields' names. */

@@ -18,11 +18,6 @@ const MOST_ANSWERS = 2 ** 20
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
 /** As `promptTokens` counts texts. */
 const BYTES_PER_TOKEN = 4
-/**
- * A picture counts as usual in `promptTokens`; where it is money, as the largest that Claude takes: 4,784 tokens
- * (https://platform.claude.com/docs/en/build-with-claude/vision).
- */
-const MORE_TOKENS_OF_PICTURE = 4_784 - Math.floor(765 * PROMPT_MARGIN.factor)
 /** Share of what is left of a budget that one answer without a bound may reserve, so that others find room, too. */
 const SHARE_OF_LEFT = 1 / 8
 
@@ -41,21 +36,21 @@ interface Price {
 
 function priceOf({ request, raw }: Call, { price, maxOutputTokens, contextWindow, defaults }: Candidate): Price {
   const body = saidOf(request.body, defaults)
-  const { tokens: attached, pictures, mediaChars } = attachedTo(request.body)
+  const { tokens: attached, unlikely, mediaChars } = attachedTo(request)
   const estimated = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens + attached
   // Of a request in another format, its provider may read more than what was made a chat of.
   const given = request.format === undefined ? 0 : Math.ceil((raw.length - mediaChars) / BYTES_PER_TOKEN)
   const most = Math.max(estimated, given)
   const isOwnEstimate = attached === 0 && given <= estimated
   const promptTokens = isOwnEstimate ? estimated : Math.max(estimated - attached, Math.min(contextWindow, most))
+  const mostRead = unlikely === 0 ? promptTokens : Math.min(contextWindow, promptTokens + unlikely)
   const answers = Math.max(1, Math.min(request.answers ?? body.n ?? 1, MOST_ANSWERS))
   const bound = boundOf(body)
   // Without any other bound an answer ends where the context does.
   const own = Math.min(maxOutputTokens ?? MOST_ANSWER_TOKENS, Math.max(1, contextWindow - request.promptTokens))
   return {
     promptTokens,
-    promptNano:
-      ((promptTokens + pictures * MORE_TOKENS_OF_PICTURE) * Math.max(price.input, price.cacheWrite ?? 0) * NANO) / 1e6,
+    promptNano: (Math.max(promptTokens, mostRead) * Math.max(price.input, price.cacheWrite ?? 0) * NANO) / 1e6,
     tokenNano: (answers * price.output * NANO) / 1e6,
     answers,
     longest: Math.min(bound ?? own, maxOutputTokens ?? MOST_ANSWER_TOKENS, MOST_ANSWER_TOKENS),
