@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
 
-from personabench.ceilings import spearman, true_order
+from personabench.ceilings import spearman, told_others, true_order
 from personabench.today import (
     AGENTS_TOOLS,
     CardsOnly,
@@ -68,6 +68,8 @@ class Order:
     """By abilities fitted without figures of the judged benchmark's kind."""
     truth: float
     """What the true means would reach on so many questions."""
+    others_told: float
+    """What the cards' figures would tell to who knows the means of all other LLMs: see `told_others`."""
     kendall: float
     by_price: float
     pairs: float
@@ -122,7 +124,7 @@ def judged(
     kept = pool.quality[complete]
     chosen = float(np.take_along_axis(kept, out[complete].argmax(1)[:, None], 1).mean()) if len(kept) >= 6 else np.nan
     return _row(
-        name, pool.cards, mean(pool.quality), mean(out), mean(plain), mean(blind),
+        name, router, pool.cards, mean(pool.quality), mean(out), mean(plain), mean(blind),
         queries=len(pool.queries), truth=true_order(pool.quality), pairs=_pairs(out, pool.quality),
         auc=float(np.nanmean(within)) if np.isfinite(within).any() else float("nan"),
         best=float(kept.mean(0).max()) if len(kept) >= 6 else float("nan"), chosen=chosen,
@@ -155,14 +157,22 @@ def of_means(
     blind = predicted(_without(cards, models, tables, kind, rows), tools) if kind else out
     chosen = int(out.argmax())
     return _row(
-        name, cards, truth, out, predicted(cards, 0) if tools else out, blind, queries=len(texts), truth=float("nan"),
+        name, router, cards, truth, out, predicted(cards, 0) if tools else out, blind,
+        queries=len(texts), truth=float("nan"),
         pairs=float("nan"), auc=float("nan"), best=float(truth.max()), chosen=float(truth[chosen]),
         random=float(truth.mean()),
     )  # fmt: skip
 
 
 def _row(
-    name: str, cards: Sequence[Card], real: Floats, out: Floats, plain: Floats, blind: Floats, **rest: float
+    name: str,
+    router: CardsOnly,
+    cards: Sequence[Card],
+    real: Floats,
+    out: Floats,
+    plain: Floats,
+    blind: Floats,
+    **rest: float,
 ) -> Order:
     low, high = spearman_interval(out, real)
     price = np.array([card.output_price or np.nan for card in cards], dtype=np.float32)
@@ -176,6 +186,7 @@ def _row(
         high=high,
         texts_alone=spearman(plain, real),
         without_its_kind=spearman(blind, real),
+        others_told=told_others(router.figures(cards), real),
         kendall=float(kendalltau(out, real).statistic),
         by_price=spearman(price[known], real[known]),
         quality=float(out.mean()),
@@ -326,8 +337,9 @@ def order(
 
 def _table(title: str, found: Sequence[Order]) -> Table:
     table = Table(title=f"Order of LLMs by card alone, sets whole: {title}")
-    for head in ("set", "LLMs", "questions", "rho", "texts alone", "without its kind", "true order", "tau", "by price",
-                 "pairs", "AUC", "mean predicted / real", "spread", "slope", "best / by quality / random"):  # fmt: skip
+    for head in ("set", "LLMs", "questions", "rho", "texts alone", "without its kind", "true order", "others told",
+                 "tau", "by price", "pairs", "AUC", "mean predicted / real", "spread", "slope",
+                 "best / by quality / random"):  # fmt: skip
         table.add_column(head)
     for one in found:
         table.add_row(
@@ -335,7 +347,8 @@ def _table(title: str, found: Sequence[Order]) -> Table:
             str(one.llms),
             str(one.queries),
             f"{one.spearman:.2f} [{one.low:.2f}, {one.high:.2f}]",
-            *(f"{x:.2f}" for x in (one.texts_alone, one.without_its_kind, one.truth, one.kendall, one.by_price)),
+            *(f"{x:.2f}" for x in (one.texts_alone, one.without_its_kind, one.truth)),
+            *(f"{x:.2f}" for x in (one.others_told, one.kendall, one.by_price)),
             *(f"{x:.2f}" for x in (one.pairs, one.auc)),
             f"{one.quality:.2f} / {one.real:.2f}",
             f"{one.spread:.2f}",
@@ -345,6 +358,7 @@ def _table(title: str, found: Sequence[Order]) -> Table:
     mean = lambda name: float(np.nanmean([getattr(one, name) for one in found]))  # noqa: E731
     table.caption = (
         f"mean rho {mean('spearman'):.2f}, texts alone {mean('texts_alone'):.2f}, without its kind "
-        f"{mean('without_its_kind'):.2f}; least {min(one.spearman for one in found):.2f}; mean AUC {mean('auc'):.3f}"
+        f"{mean('without_its_kind'):.2f}, others told {mean('others_told'):.2f}; "
+        f"least {min(one.spearman for one in found):.2f}; mean AUC {mean('auc'):.3f}"
     )
     return table

@@ -20,6 +20,8 @@ DRAWS = 300  # of a bootstrap over queries
 LEAST_SHARE = 0.5  # of the LLMs that a figure must be known of
 TRUTHS = 400  # ways that the true means may lie
 LEAST_VARIANCE = 1e-6
+LEAST_SPREAD = 1e-6
+RIDGE = 3.0  # on figures of deviation 1
 
 
 def spearman(x: Floats, y: Floats) -> float:
@@ -70,6 +72,20 @@ def true_order(quality: Floats, seed: int = 0) -> float:
     mean = measured.mean() + covariance @ np.linalg.solve(noise, measured - measured.mean())
     truths = rng.multivariate_normal(mean, covariance, TRUTHS)
     return float(np.nanmean([spearman(truth, measured.astype(np.float32)) for truth in truths.astype(np.float32)]))
+
+
+def told_others(figures: Floats, real: Floats) -> float:
+    """What cards' figures [M, F] tell of the order to who learns their weights on this very set: of each LLM's mean as
+    a ridge regression on all others' predicts it. With few LLMs an underestimate: the mean of the others is lowest
+    where the one left out is best.
+    """
+    apart = figures[:, figures.std(0) > LEAST_SPREAD].astype(np.float64)
+    apart = (apart - apart.mean(0)) / apart.std(0)
+    n, centred = len(apart), real - real.mean(dtype=np.float64)
+    hat = apart @ np.linalg.solve(apart.T @ apart + RIDGE * np.eye(apart.shape[1]), apart.T) + 1 / n
+    # What a regression without the i-th row misses of it.
+    missed = (centred - hat @ centred) / (1 - np.diag(hat))
+    return spearman((real - missed).astype(np.float32), real)
 
 
 def _means(left: Doubles) -> Doubles:

@@ -102,11 +102,16 @@ class CardsOnly:
         dims = self.manifest.dims
         self.state = self.artifact.run("user", {"sums": np.zeros((1, dims.H), dtype=np.float32)})["state"]
 
+    def figures(self, cards: Sequence[Card]) -> Floats:
+        """All that is read of cards but their texts [M, F]."""
+        m = self.manifest
+        return card_matrix(cards, m.card_features, m.ability, m.verbosity)
+
     def states(self, cards: Sequence[Card], evidence: Floats | None = None) -> Floats:
         """z [M, Z]; `evidence` [M, V], none by default."""
         m = self.manifest
         inputs = {
-            "card": card_matrix(cards, m.card_features, m.ability, m.verbosity),
+            "card": self.figures(cards),
             "text": self.embedder.embed([card.text for card in cards]),
             "provider_code": code_matrix([card.vendor for card in cards], m.dims.P, m.codes),
             "name_code": code_matrix([card.name for card in cards], m.dims.C, m.codes),

@@ -15,7 +15,7 @@ from router_model.export.artifact import TOLERANCE, largest_error
 from router_model.export.onnx import export_graph, inputs_of, outputs_of, realistic
 from router_model.linalg import pack
 from router_model.network import Router
-from router_model.priors.people import SCALES, kinds_of_tenants, with_people, without_people
+from router_model.priors.people import SCALES, kinds_of_tenants, popular_among, with_people, without_people
 from router_model.train.weights import load_weights, save_weights
 
 
@@ -140,3 +140,21 @@ def test_weights_survive_a_file(router: Router, tmp_path: Path) -> None:
     sums = realistic(router, "user", {"B": 2}, 1)
     assert torch.equal(again.user(**sums), router.user(**sums))
     assert torch.isfinite(again.edge(**edges(again, 3))[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("people", "expected"),
+    [
+        ([], [50, 10]),
+        ([0.99, 0.01], [49.99, 9.998]),
+        ([0.5, 0.5], [33.3333, 6.66667]),
+        ([0.05, 0.95], [17.8253, 3.56506]),
+    ],
+)
+def test_how_surely_an_llm_is_liked(people: list[float], expected: list[float]) -> None:
+    """As in `test/routing/model/popularity.test.ts`."""
+    evidence = np.array([[7, 50, 10], [7, 0, 0], [7, -1e-7, 0]], dtype=np.float32)
+    made = popular_among(np.array(people, dtype=np.float32), evidence)
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made[0], [7, *expected], rtol=1e-4)
+    np.testing.assert_allclose(made[1:], evidence[1:], atol=1e-6)

@@ -73,6 +73,11 @@ function textsOf({ prompt }: CompletionsBody): string[] | null {
   return all.every((part) => typeof part === 'string') ? (all as string[]) : null
 }
 
+const promptsIn = (prompt: CompletionsBody['prompt']) =>
+  Array.isArray(prompt) && typeof prompt[0] !== 'number' ? prompt.length : 1
+
+const tokensIn = (prompt: CompletionsBody['prompt']) => (Array.isArray(prompt) ? prompt.flat().length : 0)
+
 const GO_ON =
   'Continue the text of the user. Answer with the continuation alone: no comment, no repetition of the text.'
 const FILL_IN =
@@ -104,7 +109,14 @@ function chatRequest(
   quoted: Quoted | undefined,
 ): ChatRequest {
   const texts = textsOf(body)
-  const request: ChatRequest = { ...chatOf(chat, quoted), format: 'completions' }
+  const asked = chatOf(chat, quoted)
+  const request: ChatRequest = {
+    ...asked,
+    promptTokens: asked.promptTokens + (texts === null ? tokensIn(body.prompt) : 0),
+    // A provider writes as many for each prompt, and bills those, too, of which the best are told.
+    answers: promptsIn(body.prompt) * Math.max(body.n ?? 1, body.best_of ?? 1),
+    format: 'completions',
+  }
   const dropped = ['best_of', 'logprobs', 'logit_bias'].filter((field) => (body[field] ?? null) !== null)
   return {
     ...request,

@@ -125,6 +125,7 @@ function chatRequest(
   const { promptTokens } = request
   return {
     ...request,
+    asGiven: body,
     ...(needsMessages(body) && { prefers: 'messages' as const }),
     forCandidate(candidate: Candidate): ChatRequest {
       if (candidate.apis?.has('messages')) return { ...request, dropped: [], native: nativeRequest(parsed, headers) }

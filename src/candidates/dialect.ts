@@ -215,9 +215,23 @@ const overResponses = (dialect: Dialect, thinks: boolean): Dialect => ({
   thoughts: new Set(thinks ? ['reasoning_details'] : []),
 })
 
-/** The rules that hold for a model, families' over the provider's own. */
+const made = new WeakMap<DialectConfig, Map<string, Dialect>>()
+
+/**
+ * The rules that hold for a model, families' over the provider's own: the same object for all models of the same
+ * families, so that a request is judged by it once.
+ */
 export function dialectFor(config: DialectConfig, model: string): Dialect {
-  const fitting = [config, ...config.models.filter(({ match }) => match.some((pattern) => fits(pattern, model)))]
+  const families = config.models.filter(({ match }) => match.some((pattern) => fits(pattern, model)))
+  const known = made.get(config) ?? new Map<string, Dialect>()
+  made.set(config, known)
+  const key = families.map((family) => config.models.indexOf(family)).join()
+  const dialect = known.get(key) ?? dialectOf([config, ...families])
+  known.set(key, dialect)
+  return dialect
+}
+
+function dialectOf(fitting: readonly (DialectConfig | DialectConfig['models'][number])[]): Dialect {
   const merged = <K extends 'fields' | 'roles' | 'parts' | 'message_fields' | 'tools' | 'formats' | 'turns'>(key: K) =>
     Object.assign({}, ...fitting.map((rules) => rules[key] ?? {}))
   const last = <

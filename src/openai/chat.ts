@@ -42,8 +42,12 @@ export interface ChatRequest {
   needs: ReadonlySet<Capability>
   /** Estimated, for filters, prices and the router: tokens. */
   promptTokens: number
+  /** How many answers are asked for, at most, where the body's `n` does not say it all. */
+  answers?: number
   /** The format that a request came in, where that is another one. */
   format?: Api
+  /** What was asked in that format, parsed: a provider that speaks it reads more there than `body` tells. */
+  asGiven?: unknown
   /**
    * Of a request that came in another format: what this candidate gets of it; the same request where left out.
    *

@@ -15,8 +15,27 @@ const KNOWN: ReadonlySet<string> = new Set(
   url detail data source media_type tool_use_id call_id output custom`.split(/\s+/),
 )
 
+/** Fields of a request alone that are left off (`providers/guards.ts`): no look-alike of theirs may pass, either. */
+const GUARDED: ReadonlySet<string> = new Set(
+  `api_url endpoint proxy webhook_url api_type organization custom_llm_provider context_window_fallback_dict
+  content_policy_fallbacks headers guardrails mock_response mock_tool_calls mock_timeout num_retries caching cache
+  user_config router_settings_override disable_fallbacks specific_deployment deployment_id litellm_credential_name
+  litellm_metadata litellm_params input_cost_per_token output_cost_per_token input_cost_per_second
+  output_cost_per_second base_model hf_model_name prompt_id tags region_name aws_region_name aws_access_key_id
+  aws_secret_access_key aws_session_token aws_session_name aws_profile_name aws_role_name aws_web_identity_token
+  aws_sts_endpoint aws_bedrock_runtime_endpoint azure_ad_token tenant_id client_id client_secret vertex_project
+  vertex_location vertex_credentials priority kv_transfer_params lora_path id_slot custom_logit_processor
+  bootstrap_host bootstrap_port bootstrap_room session_params lora mm_processor_kwargs media_io_kwargs n_predict
+  n_cmpl num_predict max_new_tokens min_new_tokens max_length min_length max_gen_len num_return_sequences
+  num_beams use_beam_search options generation_config cached_content deferred prompt_cache_retention
+  search_parameters search_settings enable_search search_options keep_alive betas anthropic_beta
+  context_management`.split(/\s+/),
+)
+const OF_REQUESTS: ReadonlySet<string> = new Set([...KNOWN, ...GUARDED])
+
 const foldedOf = (key: string) => key.toUpperCase().toLowerCase().replace(/[-_]/g, '')
 const FOLDED: ReadonlySet<string> = new Set([...KNOWN].map(foldedOf))
+const FOLDED_OF_REQUESTS: ReadonlySet<string> = new Set([...OF_REQUESTS].map(foldedOf))
 /** No known field is longer; two letters may fold to one. */
 const MAX_CHARS = 64
 
@@ -35,17 +54,22 @@ const WITHIN: ReadonlySet<string> = new Set('content tool_calls function image_u
  * @throws GatewayError 400 with `param` naming the field
  */
 export function refuseLookAlikes(json: Record<string, unknown>): void {
-  const path = lookAlikeIn(json, BELOW)
+  const path = lookAlikeIn(json, BELOW, OF_REQUESTS, FOLDED_OF_REQUESTS)
   if (path === null) return
   const shown = path.replace(/[^\x20-\x7e]/g, '?')
   throw invalidRequest(`Unknown field '${shown}': it differs from a known one only by case or separators.`, shown)
 }
 
 /** Path of the first, or null. */
-function lookAlikeIn(object: Record<string, unknown>, below: ReadonlySet<string>): string | null {
+function lookAlikeIn(
+  object: Record<string, unknown>,
+  below: ReadonlySet<string>,
+  known = KNOWN,
+  folded = FOLDED,
+): string | null {
   for (const key in object) {
-    if (!KNOWN.has(key)) {
-      if (key.length <= MAX_CHARS && FOLDED.has(foldedOf(key))) return key
+    if (!known.has(key)) {
+      if (key.length <= MAX_CHARS && folded.has(foldedOf(key))) return key
       continue
     }
     const value = object[key]

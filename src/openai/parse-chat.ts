@@ -137,7 +137,7 @@ function estimatePromptTokens(body: ChatBody, sizeOf: (field: string) => number)
 }
 
 function textBytes({ content, tool_calls }: ChatMessage): number {
-  const calls = tool_calls ? JSON.stringify(tool_calls).length : 0
+  const calls = tool_calls ? Buffer.byteLength(JSON.stringify(tool_calls)) : 0
   if (typeof content === 'string') return calls + Buffer.byteLength(content)
   if (!Array.isArray(content)) return calls
   return content.reduce((bytes, { text }) => bytes + (text ? Buffer.byteLength(text) : 0), calls)

@@ -12,7 +12,7 @@ import type { VectorSeal, VectorVault } from '../learning/vector-vault.ts'
 import type { Latencies } from '../observability/latencies.ts'
 import type { Logger } from '../observability/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
-import { unfitFor } from '../providers/dialect/plan.ts'
+import { unfitFrom } from '../providers/dialect/plan.ts'
 import type { Refusals } from '../providers/dialect/refusals.ts'
 import type { Breakers } from '../providers/forward/breakers.ts'
 import type { Start } from '../routing/artifact/manifest.ts'
@@ -151,13 +151,14 @@ export async function decide(deps: DecideDeps, { snapshot, ts }: RequestContext,
   const isRisky = rule.risk !== undefined && scored.fallback === null && costWeight === undefined && !model.explicit
   const caution = policy && isRisky ? await cautionFor(policy, rule, query, tenant.candidates) : router.caution
   const voice = voiceOf(query.speaker)
+  const unfit = unfitFrom(request, knobs.strict)
   const limits: Limits = {
     needs: request.needs,
     promptTokens: request.promptTokens,
     maxTokens: request.body.max_completion_tokens ?? request.body.max_tokens ?? null,
     ...strictest(knobs, preferences),
     latencyMs: (name) => deps.latencies.expectedMs(name, askerOf(principal)),
-    unfit: (candidate) => unfitFor(request, candidate, deps.refusals.of(tenant.name, candidate, voice), knobs.strict),
+    unfit: (candidate) => unfit(candidate, deps.refusals.of(tenant.name, candidate, voice)),
     isOpen: (candidate) => deps.breakers.of(candidate).isOpen,
   }
   const stated = model.explicit

@@ -1,3 +1,4 @@
+import type { Api } from '../candidates/candidate.ts'
 import { UnsupportedRequest } from '../errors.ts'
 import type { ChatBody, ChatRequest, NativeRequest, Span } from '../openai/chat.ts'
 import { type Guards, isHarmless } from './guards.ts'
@@ -11,7 +12,7 @@ import { type Guards, isHarmless } from './guards.ts'
 export function withoutGuarded(request: ChatRequest, guards: Guards, candidate: string, strict: boolean): ChatRequest {
   const { native } = request
   if (native) {
-    const found = guardedIn(native.spans, guards, (span) => valueAt(native.raw, span), OF_RESPONSES[native.api])
+    const found = guardedIn(native.spans, guards, (span) => valueAt(native.raw, span), OWN[native.api])
     const { headers, left } = guardedHeaders(native.headers, guards)
     if (found.length + left.length === 0) return request
     refuseIf(strict, [...found, ...left], candidate)
@@ -31,18 +32,24 @@ export function withoutGuarded(request: ChatRequest, guards: Guards, candidate: 
   return { ...request, ...cut(request, found), body: left as ChatBody, dropped: merged(request.dropped, found) }
 }
 
-/** What a configuration rules in another way: responses are kept where `responses.store` lets them. */
-const OF_RESPONSES: Readonly<Record<string, string | undefined>> = { responses: 'store' }
+/**
+ * What a format has of its own, and is ruled in another way: responses are kept where `responses.store` lets them, and
+ * what these say of an answer's length is reserved.
+ */
+const OWN: Readonly<Partial<Record<Api, readonly string[]>>> = {
+  responses: ['store', 'max_output_tokens'],
+  completions: ['best_of'],
+}
 
 function guardedIn(
   spans: ReadonlyMap<string, Span>,
   guards: Guards,
   read: (span: Span, field: string) => unknown,
-  except?: string,
+  except: readonly string[] = [],
 ): string[] {
   const found: string[] = []
   for (const [field, span] of spans) {
-    if (!Object.hasOwn(guards, field) || field === except) continue
+    if (!Object.hasOwn(guards, field) || except.includes(field)) continue
     if (!isHarmless(guards, field, read(span, field))) found.push(field)
   }
   return found

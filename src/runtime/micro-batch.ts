@@ -7,14 +7,22 @@ const WAIT_MS = 1
 let asked = 0
 let wasCompany = false
 let due: (() => void)[] = []
+/** Called at once in this turn. */
+let begun: (() => void)[] = []
 
 /**
- * Calls `flush` once for all that ask for it: at the end of this turn of the event loop, or a little later if the last
- * batch held more than one. Flushes run together, in the order asked for, so that requests go on together.
+ * Calls `flush` once for all that ask for it: a little later, if the last batch held more than one, so that requests go
+ * on together. Otherwise at once for the first who asks in a turn of the event loop: what comes alone waits for nobody;
+ * and at that turn's end for those who were company after all. Flushes run together, in the order asked for.
+ *
+ * @param flush throws nothing
  */
 export function microBatch(flush: () => void): void {
   if (asked++ === 0) setImmediate(flushSoon)
-  if (!due.includes(flush)) due.push(flush)
+  if (!wasCompany && !begun.includes(flush)) {
+    begun.push(flush)
+    flush()
+  } else if (!due.includes(flush)) due.push(flush)
 }
 
 function flushSoon(): void {
@@ -24,8 +32,9 @@ function flushSoon(): void {
 
 function flushAll(): void {
   const flushes = due
+  wasCompany = asked > new Set([...begun, ...flushes]).size
   due = []
-  wasCompany = asked > flushes.length
+  begun = []
   asked = 0
   for (const flush of flushes) flush()
 }

@@ -2,7 +2,7 @@ import { type Dialect, dialectFor } from '../../src/candidates/dialect.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { parseChat } from '../../src/openai/parse-chat.ts'
 import { adapt } from '../../src/providers/dialect/adapt.ts'
-import { unfitFor } from '../../src/providers/dialect/plan.ts'
+import { unfitFrom } from '../../src/providers/dialect/plan.ts'
 import { candidate } from '../support/relay-harness.ts'
 
 /**
@@ -54,7 +54,7 @@ for (const [name, fields] of Object.entries(REQUESTS)) {
     const one = candidate(model, 'p', dialect && { dialect })
     // The facts of a request are found once, however many candidates are looked at.
     const request = parseChat(raw)
-    const plan = medianUs(() => unfitFor(request, one, undefined, false))
+    const plan = medianUs(() => unfitFrom(request, false)(one, undefined))
     const adapted = medianUs(() => adapt(request, one, undefined, false))
     console.log(`${name.padEnd(16)} ${model.padEnd(18)} ${parse} ${plan} ${adapted}`)
   }

@@ -1,8 +1,8 @@
 /**
  * What routing costs, beside a bare proxy and the peers that are installed: README.md.
  *
- * npm run bench -- [--quick] [--only parts,latency,… [--add]] [--part adapting,…] [--device cpu|cuda]
- * [--seconds 0.8] [--rounds 9] [--warm-up 10000] [--per-second 500] [--out <file>]
+ * npm run bench -- [--quick] [--only parts,latency,… [--add]] [--part adapting,…,together] [--device cpu|cuda]
+ * [--seconds 0.8] [--rounds 9] [--warm-up 60000] [--per-second 500] [--out <file>]
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg } from 'node:os'
@@ -38,7 +38,7 @@ const pace: experiments.Pace = values.quick
   : {
       seconds: 0.8,
       rounds: 9,
-      warmUpRequests: 10_000,
+      warmUpRequests: 60_000,
       parts: experiments.PARTS,
       together: true,
       idleStreams: 10_000,
@@ -50,7 +50,7 @@ if (values.rounds) pace.rounds = Number(values.rounds)
 const part = values.part?.split(',')
 if (part) {
   pace.parts = experiments.PARTS.filter((name) => part.includes(name))
-  pace.together = false
+  pace.together = part.includes('together')
 }
 
 const only = values.only?.split(',')

@@ -1,15 +1,15 @@
 /**
  * What a request costs by how many were served before it: CPU of the gateway, everything on, Redis, 32 in flight. V8
- * optimises what has run often, so that a process is dear at first; `--flags` starts a second kind with options of V8,
- * in turns with the first.
+ * optimises what has run often, so that a process is dear at first; each `--flags` starts one more kind with options of
+ * V8, in turns with the others. Of all threads and, after the stroke, of the main thread alone: V8 optimises on others.
  *
  *     node test/bench/warm.ts [--served 60000] [--window 5000] [--rounds 2]
- *       [--flags=--invocation-count-for-turbofan=500]
+ *       [--flags=--invocation-count-for-turbofan=500,--always-sparkplug] [--flags=…]
  */
 import { parseArgs } from 'node:util'
 import { startRedis } from '../support/redis.ts'
 import { Bench } from './harness/bench.ts'
-import { processCost } from './harness/process-cost.ts'
+import { mainThreadUs, processCost } from './harness/process-cost.ts'
 import { startGateway } from './harness/subjects.ts'
 
 const { values } = parseArgs({
@@ -17,23 +17,30 @@ const { values } = parseArgs({
     served: { type: 'string', default: '60000' },
     window: { type: 'string', default: '5000' },
     rounds: { type: 'string', default: '2' },
-    flags: { type: 'string' },
+    flags: { type: 'string', multiple: true, default: [] },
   },
 })
 const [served, window, rounds] = [values.served, values.window, values.rounds].map(Number) as [number, number, number]
-const kinds = [[], ...(values.flags ? [values.flags.split(',')] : [])]
+const kinds = [[], ...values.flags.map((flags) => flags.split(','))]
 
-/** Microseconds of a request in each window, of a process of its own. */
-async function windowsOf(node: string[]): Promise<number[]> {
+/** Microseconds of a request: of all threads, and of the main one. */
+type Costs = [all: number, main: number]
+
+const spentBy = (pid: number): Costs => [processCost([pid]).cpuUs, mainThreadUs(pid)]
+
+/** Costs in each window, of a process of its own. */
+async function windowsOf(node: string[]): Promise<Costs[]> {
   const redis = await startRedis()
   const subject = await startGateway('everything on', bench.upstreamPort, { redis: redis.url, node })
-  const costs: number[] = []
+  const pid = subject.child.pid as number
+  const costs: Costs[] = []
   try {
     for (let done = 0; done < served; ) {
-      const before = processCost([subject.child.pid as number]).cpuUs
+      const [all, main] = spentBy(pid)
       let requests = 0
-      while (requests < window) requests += (await bench.round(subject, { inFlight: 32, seconds: 0.5 })).requests
-      costs.push((processCost([subject.child.pid as number]).cpuUs - before) / requests)
+      while (requests < window) requests += (await bench.round(subject, { inFlight: 32, seconds: 0.45 })).requests
+      const after = spentBy(pid)
+      costs.push([(after[0] - all) / requests, (after[1] - main) / requests])
       done += requests
     }
   } finally {
@@ -44,7 +51,7 @@ async function windowsOf(node: string[]): Promise<number[]> {
 }
 
 const bench = await Bench.open()
-const found: number[][][] = kinds.map(() => [])
+const found: Costs[][][] = kinds.map(() => [])
 for (let round = 0; round < rounds; round++) {
   for (const [i, node] of kinds.entries()) found[i]?.push(await windowsOf(node))
 }
@@ -54,6 +61,7 @@ console.log(`| CPU us a request after | ${kinds.map((node) => node.join(' ') || 
 console.log(`|---|${kinds.map(() => '---|').join('')}`)
 for (let i = 0; i < Math.floor(served / window); i++) {
   // Other work only ever adds.
-  const best = found.map((runs) => Math.min(...runs.map((costs) => costs[i] ?? Number.POSITIVE_INFINITY)))
-  console.log(`| ${(i * window).toLocaleString('en')} | ${best.map((us) => us.toFixed(0)).join(' | ')} |`)
+  const best = (runs: Costs[][], of: 0 | 1) => Math.min(...runs.map((costs) => costs[i]?.[of] ?? Number.NaN)).toFixed(0)
+  const cells = found.map((runs) => `${best(runs, 0)} / ${best(runs, 1)}`)
+  console.log(`| ${(i * window).toLocaleString('en')} | ${cells.join(' | ')} |`)
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseRawBody } from '../../src/openai/raw-body.ts'
-import { OPENAI_GUARDS } from '../../src/providers/guards.ts'
+import { ANTHROPIC_GUARDS, OPENAI_GUARDS } from '../../src/providers/guards.ts'
 import { call, complete, expectError } from '../support/clients.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 import { completionBody, type Exchange, startUpstream, type Upstream } from '../support/upstream.ts'
@@ -63,6 +63,22 @@ describe('keys that a provider may take for others', () => {
     [{ stream_options: { Include_usage: false } }, 'stream_options.Include_usage'],
   ])('nor below: %j', (body, param) => {
     expect(() => parseRawBody(Buffer.from(JSON.stringify(body)))).toThrow(expect.objectContaining({ param }))
+  })
+
+  test('nor is a look-alike of a field that is left off', () => {
+    const fields = Object.keys({ ...OPENAI_GUARDS, ...ANTHROPIC_GUARDS }).filter((field) => field !== 'anthropic-beta')
+    for (const field of fields) {
+      for (const alike of [
+        field.toUpperCase(),
+        field.replace(/s/g, '\u017f'),
+        field.replace(/_(.)/g, (_, l) => l.toUpperCase()),
+      ]) {
+        if (alike === field) continue
+        expect(() => parseRawBody(Buffer.from(JSON.stringify({ [alike]: 1 }))), alike).toThrow(
+          /differs from a known one/,
+        )
+      }
+    }
   })
 
   test('what is inside of schemas, arguments, metadata is the client’s', async () => {

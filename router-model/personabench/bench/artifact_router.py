@@ -22,6 +22,7 @@ from router_model.embedding.static import StaticEmbedder
 from router_model.evidence import Memory
 from router_model.export.artifact import Artifact
 from router_model.export.onnx import dims_of
+from router_model.priors.people import popular_among
 from router_model.retrain.runner import TorchRunner
 
 Floats = NDArray[np.float32]
@@ -114,9 +115,11 @@ class ArtifactRouter:
         self.set_evidence(evidence)
         log, told = self._of_heard(known.log.train), self._of_heard(known.log.fresh)
         if log is not None and told is not None:
-            self.set_evidence(evidence + self.log_evidence(log))
+            said = self.log_evidence(log)
+            self.set_evidence(evidence + said)
             self.tenant = self.tenant_sums(told)
-        self.set_evidence(self.evidence)
+            evidence = evidence + popular_among(self.people(), said)
+        self.set_evidence(evidence)
 
     def join(self, known: Known) -> None:
         """Fit again, which takes cards and messages alone."""
@@ -221,6 +224,10 @@ class ArtifactRouter:
         told = self.artifact.run("user", {"sums": sums.reshape(len(sums), -1)})["tenant_message"]
         return np.asarray(told.sum(0), dtype=np.float32)
 
+    def people(self) -> Floats:
+        """[J]: how frequent each kind of people is among the tenant's new users; empty where there is but one."""
+        return self._believed(self.nothing(1)).get("people", np.ones((1, 0), dtype=np.float32))[0]
+
     def states(self, history: History) -> Floats:
         """[U, S]."""
         return self.believe(self.user_sums(history))
@@ -261,11 +268,13 @@ class ArtifactRouter:
 
     def believe(self, sums: Floats) -> Floats:
         """States [U, S] from sums [U, W, G]."""
+        return self._believed(sums)["state"]
+
+    def _believed(self, sums: Floats) -> dict[str, Floats]:
         inputs = {"sums": sums.reshape(len(sums), -1)}
         if self.tenant is not None:
             inputs["tenant"] = np.tile(self.tenant, (len(sums), 1))
-        state: Floats = self.artifact.run("user", inputs)["state"]
-        return state
+        return self.artifact.run("user", inputs)
 
     def begin(self, users: int) -> ArtifactSession:
         """New users, whose sums are zero."""

@@ -19,6 +19,7 @@ from router_model.network import Router, Sizes, UserFeatures
 from router_model.priors.user import Blocks
 
 Doubles = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 SCALES = ((3e-4, 1e-3), (1e-3, 1e-2), (1e-2, 3e-2))
 """Dollars that weigh as much as a right answer to who cares for nothing else: a kind for each range."""
@@ -28,6 +29,9 @@ LEAST_DOLLARS, MOST_DOLLARS = 1e-5, 1e-1
 USUAL_SHARE, USUAL_REACH = 0.15, 1.6
 """What an answer mostly costs of the scale, and the deviation of its logarithm: where the projection must be right."""
 RIDGE = 3e-3
+MISFIT = 0.2
+"""Deviation, in reward, of how far what usual people would like of an LLM's answers is from what others like of them:
+chosen on validation users (EXPERIMENTS.md); `src/routing/model/popularity.ts` has the same."""
 # Deviations of what such people have beside their trade-off.
 SLACK_MAIN, SLACK_BASE, SLACK_LENGTH, SLACK_TASK, SLACK_BEND, SLACK_LIKING = 0.03, 0.075, 0.015, 0.025, 0.03, 0.025
 
@@ -107,6 +111,19 @@ def with_people(router: Router, usual: float = USUAL_TENANTS) -> Router:
         node.log_tenant.copy_(torch.log(torch.as_tensor(prior)))
     node.derive()
     return made
+
+
+def popular_among(people: NDArray[np.floating], evidence: Doubles | Floats) -> Doubles | Floats:
+    """What a tenant's users said of LLMs [M, V], as far as it says how well liked these are (the last two numbers),
+    where `people` [J] are so frequent, the usual ones first; none: all are usual.
+
+    Popularity is measured against what usual people would like. Where others are frequent it is also their taste in
+    prices, which their kind tells already, and which more voices do not average out: so the mean stays as it is, but
+    no number of voices makes it surer than that misfit, times how frequent others are.
+    """
+    others = 1 - people[0] if len(people) else 0.0
+    share = 1 / (1 + np.maximum(evidence[:, -2:-1], 0) * (MISFIT * others) ** 2)
+    return np.concatenate([evidence[:, :-2], share * evidence[:, -2:]], 1).astype(evidence.dtype)
 
 
 def without_people(router: Router) -> Router:

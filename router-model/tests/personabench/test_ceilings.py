@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from personabench.ceilings import (
+    RIDGE,
     best_figure,
     half_against_half,
     like_with_like,
     on_other_folds,
     spearman,
+    told_others,
     true_order,
 )
 from router_model.data.cards import known_ability
@@ -79,3 +81,24 @@ def test_llms_run_in_another_way_are_not_compared() -> None:
     assert spearman(x, y) < 0.5
     assert like_with_like(x, y, ["all"] * 3 + ["paper"] * 3) == pytest.approx(1.0)
     assert np.isnan(like_with_like(x[:2], y[:2], ["all", "paper"]))
+
+
+def test_figures_tell_of_an_llm_what_they_told_of_the_others_and_no_more() -> None:
+    rng = np.random.default_rng(4)
+    figures = rng.normal(size=(30, 5)).astype(np.float32)
+    figures[:, 4] = 1.0
+    real = 0.5 + 0.1 * figures[:, 0] + 0.01 * rng.normal(size=30).astype(np.float32)
+    assert told_others(figures, real) > 0.95
+    assert told_others(figures, rng.permutation(real)) < 0.4
+
+    def alone(i: int) -> float:
+        """Of the i-th LLM by a regression that never saw it, with the same mean and scale of figures."""
+        kept = np.arange(30) != i
+        x = figures[:, :4].astype(float)
+        x = np.c_[np.ones(30), (x - x.mean(0)) / x.std(0)]
+        ridge = np.diag([0.0, *[RIDGE] * 4])
+        weights = np.linalg.solve(x[kept].T @ x[kept] + ridge, x[kept].T @ real[kept])
+        return float(x[i] @ weights)
+
+    by_hand = np.array([alone(i) for i in range(30)], dtype=np.float32)
+    assert told_others(figures, real) == pytest.approx(spearman(by_hand, real))

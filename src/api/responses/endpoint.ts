@@ -103,6 +103,7 @@ function chatCall(
   const { unreadable } = deps
   const askedOf = (conversation: Conversation, common: ChatVersion): ChatRequest => ({
     ...common.request,
+    asGiven: { items: conversation.items, prompt: request.body.prompt, tools: request.body.tools },
     ...(isNativeAlone(common, request) && { prefers: 'responses' as const }),
     forCandidate(candidate) {
       if (candidate.apis?.has('responses')) {

@@ -1,38 +1,148 @@
-import type { ChatBody } from '../../openai/chat.ts'
+import type { ChatRequest } from '../../openai/chat.ts'
 import { isObject } from '../../openai/is-object.ts'
 
-/** A file that the provider already has: nobody here knows how long it is. */
-const TOKENS_OF_NAMED_FILE = 100_000
-/** Base64 of a file of text holds about a token in four characters; of sound at 32 kbit/s, one in 400. */
-const CHARS_PER_TOKEN = { file: 4, input_audio: 400 }
-const ATTACHED = ['file', 'input_audio'] as const
-
-const found = new WeakMap<ChatBody, number>()
-
-/** Tokens of files and sound in messages, at most: looked for once, however many candidates are looked at. */
-export function attachedTokens(body: ChatBody): number {
-  let tokens = found.get(body)
-  if (tokens === undefined) {
-    tokens = find(body)
-    found.set(body, tokens)
-  }
-  return tokens
+/** What of a request's prompt the estimate of its texts (`promptTokens`) does not look at: at most, in tokens. */
+export interface Attached {
+  /** Files, sound, film, and all texts beside those of messages and tools. */
+  tokens: number
+  /** What a budget has to pay for besides: tokens that are rarely so many. */
+  unlikely: number
+  /** Of pictures' and sounds' data, in the body. */
+  mediaChars: number
 }
 
-function find({ messages }: ChatBody): number {
-  let tokens = 0
-  for (const { content } of messages) {
-    if (!Array.isArray(content)) continue
-    for (const part of content) {
-      const type = ATTACHED.find((known) => known === part.type)
-      if (!type) continue
-      const data = Object.values((part[type] ?? {}) as object).reduce(
-        (most, value) => Math.max(most, typeof value === 'string' ? value.length : 0),
-        0,
-      )
-      const isNamed = isObject(part.file) && typeof part.file.file_id === 'string'
-      tokens += isNamed ? TOKENS_OF_NAMED_FILE : Math.ceil(data / CHARS_PER_TOKEN[type])
+/** A file that the provider has, or fetches, and what its own tools find: nobody here knows how long that is. */
+const UNSEEN_TOKENS = 100_000
+/** Base64 of a file of text, or of a film of few pictures, holds about a token in four characters. */
+const CHARS_PER_TOKEN = 4
+/** Of sound at 32 kbit/s. */
+const CHARS_PER_TOKEN_OF_SOUND = 400
+/**
+ * Pictures count as usual ones in `promptTokens`, and may be as large as Claude takes them: 4,784 tokens
+ * (https://platform.claude.com/docs/en/build-with-claude/vision).
+ */
+const MORE_TOKENS_OF_PICTURE = 3_600
+
+/** Fields that `promptTokens` counts. */
+const COUNTED: ReadonlySet<string> = new Set(['model', 'messages', 'tools', 'functions', 'response_format'])
+/** Fields that no provider puts into a prompt. */
+const NO_PROMPT: ReadonlySet<string> = new Set(
+  'metadata user safety_identifier prompt_cache_key stop logit_bias stream_options'.split(' '),
+)
+const COUNTED_OF_MESSAGES: ReadonlySet<string> = new Set(['role', 'content', 'tool_calls'])
+const COUNTED_OF_PARTS: ReadonlySet<string> = new Set(['type', 'text'])
+const ADDRESS = /^https?:\/\//i
+const ADDRESS_FIELD = /^(.+_)?url$|^file_data$/
+const PICTURE = /^(input_)?image$/
+const CITATION = /citation/
+/** Tools that the provider runs, in any format: what they find it puts into the prompt. */
+const HOSTED_TOOL = /^([a-z]+:)?(web_search|web_fetch|file_search|code_interpreter|code_execution|mcp)/
+
+const found = new WeakMap<ChatRequest['body'], Attached>()
+
+/** Looked for once, however many candidates are looked at. */
+export function attachedTo({ body, asGiven }: ChatRequest): Attached {
+  let attached = found.get(body)
+  if (attached === undefined) {
+    const finder = new Finder()
+    finder.chat(body)
+    if (asGiven !== undefined) finder.given(asGiven)
+    attached = finder.attached
+    found.set(body, attached)
+  }
+  return attached
+}
+
+class Finder {
+  #bytes = 0
+  #soundChars = 0
+  #mediaChars = 0
+  #pictures = 0
+  #files = 0
+  /** The same as the request's own format tells them. */
+  #filesGiven = 0
+  #tools = 0
+
+  get attached(): Attached {
+    return {
+      tokens:
+        Math.ceil(this.#bytes / CHARS_PER_TOKEN) +
+        Math.ceil(this.#soundChars / CHARS_PER_TOKEN_OF_SOUND) +
+        UNSEEN_TOKENS * Math.max(this.#files, this.#filesGiven),
+      unlikely: UNSEEN_TOKENS * this.#tools + MORE_TOKENS_OF_PICTURE * this.#pictures,
+      mediaChars: this.#mediaChars,
     }
   }
-  return tokens
+
+  chat(body: ChatRequest['body']): void {
+    for (const field in body) if (!COUNTED.has(field) && !NO_PROMPT.has(field)) this.#bytes += textBytes(body[field])
+    for (const message of body.messages) {
+      for (const field in message) if (!COUNTED_OF_MESSAGES.has(field)) this.#bytes += textBytes(message[field])
+      if (Array.isArray(message.content)) for (const part of message.content) this.#part(part)
+    }
+    if (Array.isArray(body.tools)) this.#hosted(body.tools)
+  }
+
+  /** What a provider of the request's own format reads, and a chat completion has no word for. */
+  given(value: unknown): void {
+    if (Array.isArray(value)) for (const item of value) this.given(item)
+    if (!isObject(value)) return
+    const { type, file_id: file, file_url: fileUrl, url, source } = value
+    if (CITATION.test(String(type))) return
+    if (PICTURE.test(String(type))) {
+      // Others were told as a chat.
+      if (typeof (isObject(source) ? source : value).file_id === 'string') this.#pictures++
+      return
+    }
+    if ([file, fileUrl, type === 'url' ? url : null].some((named) => typeof named === 'string')) this.#filesGiven++
+    for (const [field, inner] of Object.entries(value)) {
+      if (field === 'tools' && Array.isArray(inner)) this.#hosted(inner)
+      else if (field === 'prompt' && isObject(inner)) this.#filesGiven++
+      else this.given(inner)
+    }
+  }
+
+  #hosted(tools: readonly unknown[]): void {
+    for (const tool of tools) if (isObject(tool) && HOSTED_TOOL.test(String(tool.type))) this.#tools++
+  }
+
+  #part(part: Readonly<Record<string, unknown>>): void {
+    for (const field in part) {
+      const value = part[field]
+      if (COUNTED_OF_PARTS.has(field) && typeof value === 'string') continue
+      if (part.type === 'image_url' && field === 'image_url') {
+        this.#pictures++
+        this.#media(value, 'url')
+      } else if (part.type === 'input_audio' && field === 'input_audio') this.#soundChars += this.#media(value, 'data')
+      else if (isNamed(field, value)) this.#files++
+      else this.#bytes += textBytes(value)
+    }
+  }
+
+  /** @returns characters of its data; what stands beside it counts as text */
+  #media(value: unknown, field: string): number {
+    const data = isObject(value) ? value[field] : value
+    const chars = typeof data === 'string' ? data.length : 0
+    this.#mediaChars += chars
+    if (!isObject(value)) return chars
+    const { [field]: _, ...beside } = value
+    this.#bytes += textBytes(typeof data === 'string' ? beside : value)
+    return chars
+  }
+}
+
+/** A file that is elsewhere: at the provider, or at an address that it fetches. */
+function isNamed(field: string, value: unknown): boolean {
+  if (typeof value === 'string') return field === 'file_id' || (ADDRESS_FIELD.test(field) && ADDRESS.test(value))
+  return isObject(value) && Object.entries(value).some(([name, inner]) => isNamed(name, inner))
+}
+
+/** Of all strings in a value, and of its fields' names. */
+function textBytes(value: unknown): number {
+  if (typeof value === 'string') return Buffer.byteLength(value)
+  if (typeof value !== 'object' || value === null) return 0
+  let bytes = 0
+  if (Array.isArray(value)) for (const item of value) bytes += textBytes(item)
+  else for (const [name, inner] of Object.entries(value)) bytes += Buffer.byteLength(name) + textBytes(inner)
+  return bytes
 }

@@ -1,7 +1,9 @@
 import type { Candidate } from '../../candidates/candidate.ts'
+import type { ChatBody } from '../../openai/chat.ts'
+import { withDefaults } from '../../openai/with-defaults.ts'
 import type { Amounts } from '../../store/limits.ts'
 import type { Call } from '../call.ts'
-import { attachedTokens } from './attachments.ts'
+import { attachedTo } from './attachments.ts'
 import { NANO } from './usd.ts'
 
 /** A length that few answers exceed: what an answer without a bound counts for where it is not money. */
@@ -14,6 +16,8 @@ const MOST_ANSWER_TOKENS = 2 ** 40
 const MOST_ANSWERS = 2 ** 20
 /** The estimate of a prompt may be too low: other scripts, other vocabularies, and text that providers add. */
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
+/** As `promptTokens` counts texts. */
+const BYTES_PER_TOKEN = 4
 /** Share of what is left of a budget that one answer without a bound may reserve, so that others find room, too. */
 const SHARE_OF_LEFT = 1 / 8
 
@@ -30,24 +34,35 @@ interface Price {
   isBounded: boolean
 }
 
-function priceOf({ request }: Call, { price, maxOutputTokens, contextWindow, defaults }: Candidate): Price {
-  const { body } = request
-  const estimated = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens
-  const attached = attachedTokens(body)
-  const promptTokens = attached === 0 ? estimated : Math.max(estimated, Math.min(contextWindow, estimated + attached))
-  const answers = Math.max(1, Math.min(body.n ?? 1, MOST_ANSWERS))
-  const bound = boundOf(body) ?? boundOf(defaults ?? {})
+function priceOf({ request, raw }: Call, { price, maxOutputTokens, contextWindow, defaults }: Candidate): Price {
+  const body = saidOf(request.body, defaults)
+  const { tokens: attached, unlikely, mediaChars } = attachedTo(request)
+  const estimated = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens + attached
+  // Of a request in another format, its provider may read more than what was made a chat of.
+  const given = request.format === undefined ? 0 : Math.ceil((raw.length - mediaChars) / BYTES_PER_TOKEN)
+  const most = Math.max(estimated, given)
+  const isOwnEstimate = attached === 0 && given <= estimated
+  const promptTokens = isOwnEstimate ? estimated : Math.max(estimated - attached, Math.min(contextWindow, most))
+  const mostRead = unlikely === 0 ? promptTokens : Math.min(contextWindow, promptTokens + unlikely)
+  const answers = Math.max(1, Math.min(request.answers ?? body.n ?? 1, MOST_ANSWERS))
+  const bound = boundOf(body)
   // Without any other bound an answer ends where the context does.
   const own = Math.min(maxOutputTokens ?? MOST_ANSWER_TOKENS, Math.max(1, contextWindow - request.promptTokens))
   return {
     promptTokens,
-    promptNano: (promptTokens * Math.max(price.input, price.cacheWrite ?? 0) * NANO) / 1e6,
+    promptNano: (Math.max(promptTokens, mostRead) * Math.max(price.input, price.cacheWrite ?? 0) * NANO) / 1e6,
     tokenNano: (answers * price.output * NANO) / 1e6,
     answers,
     longest: Math.min(bound ?? own, maxOutputTokens ?? MOST_ANSWER_TOKENS, MOST_ANSWER_TOKENS),
     isBounded: bound !== null,
   }
 }
+
+const SAYS_LENGTH = ['n', 'max_tokens', 'max_completion_tokens']
+
+/** With the candidate's own defaults, where they say how much is written. */
+const saidOf = (body: ChatBody, defaults: Candidate['defaults']): ChatBody =>
+  defaults && SAYS_LENGTH.some((field) => Object.hasOwn(defaults, field)) ? withDefaults(body, defaults) : body
 
 /** Of two spellings servers differ in which one they read: the larger one counts. */
 function boundOf({ max_completion_tokens, max_tokens }: Readonly<Record<string, unknown>>): number | null {

@@ -181,21 +181,40 @@ function firstCallHas(calls: unknown, field: string): boolean {
   return isObject(first) && first[field] !== undefined && first[field] !== null
 }
 
-/** Why a candidate can't take a request without a loss, or undefined. */
-export function unfitFor(
+/**
+ * Why candidates can't take a request without a loss, or undefined: asked for one after the other. Those that speak the
+ * same dialect, and of which nothing more is known, are judged once.
+ */
+export function unfitFrom(
   request: ChatRequest,
-  candidate: Candidate,
-  learned: Learned | undefined,
   strict: boolean,
-): string | undefined {
-  const { apis } = candidate
-  const dialect = spokenBy(candidate, request)
-  // In its provider's own format a request is that provider's business.
-  if ((!dialect && !learned) || (request.format && apis?.has(request.format))) return undefined
-  try {
+): (candidate: Candidate, learned: Learned | undefined) => string | undefined {
+  const judged = new Map<Dialect, string | undefined>()
+  return (candidate, learned) => {
+    const dialect = spokenBy(candidate, request)
+    // In its provider's own format a request is that provider's business.
+    if ((!dialect && !learned) || (request.format && candidate.apis?.has(request.format))) return undefined
     // The thoughts without which it can't go on are in what it alone gets.
     const { loop, calling } = factsOf(request)
     const asksOwn = (dialect?.loopNeeds && loop.length > 0) || (dialect?.callsNeed && calling.length > 0)
+    if (asksOwn || learned || !dialect) return unfit(request, candidate, dialect, learned, strict, Boolean(asksOwn))
+    if (judged.has(dialect)) return judged.get(dialect)
+    const why = unfit(request, candidate, dialect, undefined, strict, false)
+    judged.set(dialect, why)
+    return why
+  }
+}
+
+/** @param asksOwn it is asked in a request of its own */
+function unfit(
+  request: ChatRequest,
+  candidate: Candidate,
+  dialect: Dialect | undefined,
+  learned: Learned | undefined,
+  strict: boolean,
+  asksOwn: boolean,
+): string | undefined {
+  try {
     const own = asksOwn ? request.forCandidate?.(candidate) : undefined
     const plan = planOf(own ?? request, dialect, learned, strict)
     return typeof plan === 'string' ? plan : undefined

@@ -8,6 +8,7 @@ import type { Artifact } from '../artifact/types.ts'
 import { cardFeatures, cardText } from '../choose/card.ts'
 import { code, codesOf } from '../choose/codes.ts'
 import { evidenceName, PEOPLE, type Speaker, voiceOf } from '../choose/evidence.ts'
+import { popularAmong } from './popularity.ts'
 import { runUser } from './user-graph.ts'
 
 /** A text's vector, from the embedder that the artifact was trained with; [E]. */
@@ -331,7 +332,8 @@ export class LlmStates {
     const missing = candidates.filter((candidate) => !known.has(candidate))
     if (missing.length === 0) return
     const cards = await Promise.all(missing.map((candidate) => this.#card(candidate)))
-    const own = missing.map(evidenceOn)
+    const { people } = await this.#newcomer(states)
+    const own = missing.map(evidenceOn).map((sum) => sum && popularAmong(people, sum))
     const { codes } = states
     let rows = await this.#run(cards, own, codes)
     if (!rows.every(isFiniteVector)) {

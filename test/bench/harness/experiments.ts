@@ -13,12 +13,13 @@ import {
   startPortkey,
   withoutAdapting,
 } from './subjects.ts'
+import { warmUp as warmUpOne } from './warm-up.ts'
 
 /** How long and how often things are measured. */
 export interface Pace {
   seconds: number
   rounds: number
-  /** Before anything is measured: V8 is done optimising after some 15,000 (a chunk of a stream counts as one). */
+  /** At most, before anything is measured: until the price no longer falls (a chunk of a stream counts as one). */
   warmUpRequests: number
   /** What is taken out in turn. */
   parts: readonly (typeof PARTS)[number][]
@@ -77,16 +78,8 @@ export function gateway({ bench, redis, device }: Setting, name: string, options
   return startGateway(name, bench.upstreamPort, { redis: redis?.url ?? null, device, ...options })
 }
 
-/** A peer may be slow. */
-const WARM_UP_SECONDS_MOST = 25
-
 export async function warmUp({ bench, pace }: Setting, subjects: readonly Subject[], asked: Asked = {}): Promise<void> {
-  for (const subject of subjects) {
-    const until = performance.now() + WARM_UP_SECONDS_MOST * 1e3
-    for (let done = 0; done < pace.warmUpRequests && performance.now() < until; ) {
-      done += (await bench.round(subject, { ...asked, seconds: 0.5 })).requests * (asked.chunks ?? 1)
-    }
-  }
+  for (const subject of subjects) await warmUpOne(bench, subject, pace.warmUpRequests, asked)
 }
 
 /** Runs `work` and stops the subjects however it ends. */

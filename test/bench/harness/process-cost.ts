@@ -22,10 +22,16 @@ export function processCost(pids: readonly number[]): ProcessCost {
 function costOf(pid: number): ProcessCost {
   const threads = readdirSync(`/proc/${pid}/task`)
   // Nanoseconds on the CPU; /proc/<pid>/stat counts in steps of 10 ms.
-  const onCpu = threads.map((tid) => Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'utf8').split(' ')[0]))
+  const onCpu = threads.map((tid) => onCpuNs(pid, tid))
   const rss = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
   return { cpuUs: onCpu.reduce((sum, ns) => sum + ns, 0) / 1e3, rss: Number(rss ?? 0) * 1024 }
 }
+
+const onCpuNs = (pid: number, tid: number | string) =>
+  Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'utf8').split(' ')[0])
+
+/** Microseconds of CPU of a process's first thread. */
+export const mainThreadUs = (pid: number) => onCpuNs(pid, pid) / 1e3
 
 export function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)

@@ -1,11 +1,16 @@
 import { expect, test } from 'vitest'
+import type { Candidate } from '../../../src/candidates/candidate.ts'
 import { dialectFor, dialectSchema } from '../../../src/candidates/dialect.ts'
+import type { ChatRequest } from '../../../src/openai/chat.ts'
 import { parseChat } from '../../../src/openai/parse-chat.ts'
 import { adapt } from '../../../src/providers/dialect/adapt.ts'
 import { Learned } from '../../../src/providers/dialect/learned.ts'
-import { unfitFor } from '../../../src/providers/dialect/plan.ts'
+import { unfitFrom } from '../../../src/providers/dialect/plan.ts'
 import { shippedDialects } from '../../emulators/shipped.ts'
 import { candidate } from '../../support/relay-harness.ts'
+
+const unfitFor = (request: ChatRequest, candidate: Candidate, learned: Learned | undefined, strict: boolean) =>
+  unfitFrom(request, strict)(candidate, learned)
 
 // What models refuse together, or of other places than a field: reported since spring 2026 (owner/repo#n).
 
@@ -171,4 +176,37 @@ test('where a model takes tools by the Responses API alone, its rules are that A
   expect(unfitFor(request({ n: 2 }), both, undefined, false)).toBeUndefined()
   expect(adapt(request({ tools, seed: 7 }), both, undefined, false).dropped).toEqual(['seed'])
   expect(adapt(request({ seed: 7 }), both, undefined, false).dropped ?? []).toEqual([])
+})
+
+test('candidates of one dialect are judged once, those who need more each by what they get and have refused', () => {
+  const config = dialectSchema.parse(all.mistral)
+  const [small, large, named] = ['mistral-small', 'mistral-large', 'pixtral-12b'].map((model) => {
+    return candidate(model, 'mistral', { model, dialect: dialectFor(config, model) })
+  }) as [Candidate, Candidate, Candidate]
+  expect(large.dialect).toBe(small.dialect)
+  const asked = request({ logit_bias: { 5: 1 } })
+  const why = unfitFrom(asked, true)
+  for (const one of [small, large, named]) expect(why(one, undefined)).toBe(unfitFor(asked, one, undefined, true))
+  expect(why(small, undefined)).toMatch(/logit_bias/)
+  const refusing = new Learned(['temperature'])
+  const once = unfitFrom(request({ temperature: 0.3 }), true)
+  expect([once(small, undefined), once(large, refusing), once(small, undefined)]).toEqual([
+    undefined,
+    expect.stringMatching(/temperature/),
+    undefined,
+  ])
+  // What its provider speaks itself is that provider's business, whoever was asked before.
+  const native = { ...request({ logit_bias: { 5: 1 } }), format: 'messages' as const }
+  const whyNative = unfitFrom(native, true)
+  expect(whyNative(small, undefined)).toMatch(/logit_bias/)
+  expect(whyNative({ ...large, apis: new Set(['messages' as const]) }, undefined)).toBeUndefined()
+  // Thoughts that a call must carry are in what each alone gets.
+  const loop = request({
+    messages: [{ role: 'user', content: 'Hi' }, called('a'), { role: 'tool', tool_call_id: 'a', content: '1' }],
+  })
+  const gemini = of('google', 'gemini-3-flash')
+  const own = { ...loop, forCandidate: (one: Candidate) => (one.name === 'knows' ? request({}) : loop) }
+  const each = unfitFrom(own, false)
+  expect(each(gemini, undefined)).toMatch(/another model/)
+  expect(each({ ...gemini, name: 'knows' }, undefined)).toBeUndefined()
 })
