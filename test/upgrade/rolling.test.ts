@@ -83,7 +83,10 @@ describe.each(versions)('two replicas of $name are replaced one by one, under lo
 
   const start = async (root = ROOT) => {
     const config = worldConfig(provider.origin, { kind: 'redis', url: redis.url })
-    const gateway = await startGateway({ ...config, server: { drain_delay_ms: 1_000 } }, { root, program: 'src/cli/cli.ts' })
+    const gateway = await startGateway(
+      { ...config, server: { drain_delay_ms: 1_000 } },
+      { root, program: 'src/cli/cli.ts' },
+    )
     running.push(gateway)
     return gateway
   }
