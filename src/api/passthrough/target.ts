@@ -26,14 +26,16 @@ export const isPassedThrough = (context: RequestContext): boolean => prefixOf(co
 /**
  * The configuration alone says who is asked; the client says what behind the prefix.
  *
- * @throws GatewayError 400, 503
+ * @throws GatewayError 400, 403, 503
  */
 export function targetOf(context: RequestContext): Target {
-  const { snapshot, incoming } = context
+  const { snapshot, incoming, caller } = context
   const prefix = prefixOf(context)
   const config = prefix === undefined ? undefined : snapshot.config.passthrough[prefix]
   const provider = config && snapshot.providers.get(config.provider)
   if (prefix === undefined || !config || !hasPass(provider) || provider.unavailable !== null) throw unavailable()
+  // What is passed on may name any model of the provider's, or a file that does.
+  if (caller.models !== null) throw modelsAlone()
   const { method = '', url = '' } = incoming
   if (!METHODS.has(method)) throw invalidRequest(`The method '${method.slice(0, 16)}' is not passed on.`)
   const path = pathOf(incoming.url).slice('/v1'.length)
@@ -84,4 +86,11 @@ const unavailable = () =>
     status: 503,
     type: 'api_error',
     code: 'provider_unavailable',
+  })
+
+const modelsAlone = () =>
+  new GatewayError('This key is for some models alone: it does not take what is passed on to a provider.', {
+    status: 403,
+    type: 'permission_error',
+    code: 'insufficient_scope',
   })
