@@ -144,6 +144,11 @@ async function tenantsWithKeys({ store: storeConfig }: Config): Promise<Set<stri
   }
 }
 
+/** Whoever wants a certificate over TLS 1.3 takes the connection, and then cuts it off without a word (RFC 8446 4.6.2). */
+function mayWantCertificate(entry: Config['providers'][string]): boolean {
+  return 'base_url' in entry && entry.base_url.startsWith('https:') && entry.tls?.cert_file === undefined
+}
+
 /** One line a provider that is on. */
 async function askAll({ config, providers, candidates }: Snapshot): Promise<{ isGood: boolean; lines: string[] }[]> {
   const on = [...providers].filter(([name, { unavailable }]) => {
@@ -153,11 +158,15 @@ async function askAll({ config, providers, candidates }: Snapshot): Promise<{ is
   return Promise.all(
     on.map(async ([name, provider]) => {
       const own = candidates.filter((candidate) => candidate.provider === name)
-      const { isGood, detail, unlisted } = await tryProvider(provider, own)
+      const { isGood, detail, unlisted, isCutOff } = await tryProvider(provider, own)
+      const entry = config.providers[name]
       return {
         isGood,
         lines: [
           `${isGood ? 'ok  ' : 'FAIL'} ${name}: ${detail}`,
+          ...(isCutOff && entry && mayWantCertificate(entry)
+            ? ['     it may want a certificate of ours: tls.cert_file and tls.key_file']
+            : []),
           ...unlisted.map((model) => `     ${name} does not list ${model}`),
         ],
       }

@@ -1,5 +1,5 @@
-import type { InteractionRecord } from '../store/records/codec.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
+import type { Answered } from './answered.ts'
 
 /** The router's mean less the baseline's, with its 95 % interval; null where too little is known. */
 export interface Difference {
@@ -40,7 +40,7 @@ export class BaselineDifferences {
   readonly #drawn = new Sliced(() => new Weighted())
   readonly #holdout = new Sliced(() => new TwoMeans())
 
-  add(record: InteractionRecord, rating: number | undefined): void {
+  add(record: Answered, rating: number | undefined): void {
     if (record.status >= 400) return
     const slices = { group: record.group ?? record.gain?.group ?? 'unknown', day: dayOf(record.ts) }
     const { gain, arm } = record
@@ -70,7 +70,7 @@ export class BaselineDifferences {
   }
 }
 
-function outcomeOf(record: InteractionRecord, rating: number | undefined, outcome: Outcome): number | null {
+function outcomeOf(record: Answered, rating: number | undefined, outcome: Outcome): number | null {
   if (outcome === 'reward') return rating ?? null
   return outcome === 'cost_usd' ? record.costUsd : outcome === 'ttft_ms' ? record.ttftMs : record.totalMs
 }
@@ -79,7 +79,7 @@ function outcomeOf(record: InteractionRecord, rating: number | undefined, outcom
  * The weight of an answer, shared out among the models in whose stead the baseline would have answered: that of the
  * one that answered; where the baseline did, those that the router wanted, by how much.
  */
-function contributionsOf({ chosen, gain, candidates }: InteractionRecord, weight: number): [string, number][] {
+function contributionsOf({ chosen, gain, candidates }: Answered, weight: number): [string, number][] {
   if (chosen !== gain?.baseline) return [[chosen, weight]]
   const others = eachCandidate(candidates).filter(({ name, propensity }) => name !== chosen && propensity > 0)
   const sum = others.reduce((total, { propensity }) => total + propensity, 0)

@@ -110,8 +110,9 @@ function recordNow(record: InteractionRecord, now: (name: string) => string): In
   return {
     ...record,
     chosen: now(record.chosen),
-    attempts: record.attempts.map((attempt) => ({ ...attempt, candidate: now(attempt.candidate) })),
-    candidates: table(record.candidates),
+    // What its reader was not asked for is not there (`RecordFilter.fields`).
+    attempts: record.attempts?.map((attempt) => ({ ...attempt, candidate: now(attempt.candidate) })),
+    candidates: record.candidates && table(record.candidates),
     ...(gain && { gain: { ...gain, baseline: now(gain.baseline) } }),
     ...(shadow && { shadow: { ...shadow, candidates: table(shadow.candidates) } }),
   }

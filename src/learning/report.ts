@@ -1,11 +1,16 @@
-import type { InteractionRecord, RewardRecord } from '../store/records/codec.ts'
 import { isSettled } from '../store/records/records.ts'
-import type { RecordFilter, Store } from '../store/store.ts'
+import type { RecordFilter } from '../store/store.ts'
+import { type Answered, LOOKED, SAID, type Said } from './answered.ts'
 import { type AgainstBaseline, BaselineDifferences, dayOf } from './baseline-differences.ts'
 import { type ShadowValue, ShadowValues } from './shadow-values.ts'
 import { type TradeOff, TradeOffs } from './trade-offs.ts'
 
 const NORMAL_95 = 1.96
+
+interface Log {
+  readInteractions(filter: RecordFilter): AsyncIterable<Answered[]>
+  readRewards(filter: RecordFilter): AsyncIterable<Said[]>
+}
 
 /** Requests of one kind: one model's, one day's, those that the router or the baseline answered. */
 export interface Part {
@@ -61,7 +66,7 @@ export interface Report {
  * outside the time that is asked for counts for nothing.
  */
 export async function makeReport(
-  store: Pick<Store, 'readInteractions' | 'readRewards'>,
+  store: Log,
   { tenant, since, until }: Required<Pick<RecordFilter, 'tenant' | 'since' | 'until'>>,
 ): Promise<Report> {
   const ratings = await ratingsOf(store, { tenant, since })
@@ -77,7 +82,7 @@ export async function makeReport(
     by_day: new Map<string, Sums>(),
     by_group: new Map<string, Sums>(),
   }
-  for await (const batch of store.readInteractions({ tenant, since, until })) {
+  for await (const batch of store.readInteractions({ tenant, since, until, fields: LOOKED })) {
     for (const record of batch) {
       const rating = ratings.get(`${record.id}\0${record.user}`)?.value
       total.add(record, rating)
@@ -112,13 +117,12 @@ export async function makeReport(
   }
 }
 
+type Rated = Pick<Said, 'ts' | 'value'>
+
 /** By answer and user. */
-async function ratingsOf(
-  store: Pick<Store, 'readRewards'>,
-  filter: RecordFilter,
-): Promise<Map<string, Pick<RewardRecord, 'ts' | 'value'>>> {
-  const latest = new Map<string, Pick<RewardRecord, 'ts' | 'value'>>()
-  for await (const batch of store.readRewards(filter)) {
+async function ratingsOf(store: Log, filter: RecordFilter): Promise<Map<string, Rated>> {
+  const latest = new Map<string, Rated>()
+  for await (const batch of store.readRewards({ ...filter, fields: SAID })) {
     for (const { kind, interaction, user, ts, value } of batch) {
       const id = `${interaction}\0${user}`
       if (kind === 'rating' && ts >= (latest.get(id)?.ts ?? 0)) latest.set(id, { ts, value })
@@ -163,7 +167,7 @@ class Sums {
   readonly #ttft = new Times()
   readonly #total = new Times()
 
-  add(record: InteractionRecord, rating: number | undefined): void {
+  add(record: Answered, rating: number | undefined): void {
     this.#requests++
     if (record.status >= 400 || record.finishReason === 'error') this.#failed++
     this.#cost += record.costUsd

@@ -1,5 +1,5 @@
-import type { InteractionRecord } from '../store/records/codec.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
+import type { Answered } from './answered.ts'
 
 /** What a shadow policy would have brought in place of the live one, from a log of the live one's choices. */
 export interface ShadowValue {
@@ -41,7 +41,7 @@ const FREE: ReadonlySet<string> = new Set(['personal', 'cold_start', 'explore'])
 export class ShadowValues {
   readonly #versions = new Map<string, Shadow>()
 
-  add(record: InteractionRecord, rating: number | undefined): void {
+  add(record: Answered, rating: number | undefined): void {
     const { shadow, reason, status } = record
     if (!shadow || !FREE.has(reason) || status >= 400) return
     const live = eachCandidate(record.candidates)

@@ -1,6 +1,6 @@
-import type { InteractionRecord } from '../store/records/codec.ts'
 import { isSettled } from '../store/records/records.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
+import type { Answered } from './answered.ts'
 
 /** What the requests of a log would have cost and earned, had a dollar weighed more, or less, in each choice. */
 export interface TradeOff {
@@ -42,7 +42,7 @@ export class TradeOffs {
   #seen = 0
   readonly #logged: Logged[] = []
 
-  add(record: InteractionRecord, rating: number | undefined): void {
+  add(record: Answered, rating: number | undefined): void {
     const { chosen, reason, costUsd, status } = record
     if (isSettled(record) || reason === 'sticky' || status >= 400) return
     const candidates = eachCandidate(record.candidates)

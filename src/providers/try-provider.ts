@@ -13,6 +13,8 @@ export interface Tried {
   detail: string
   /** Models of candidates that it does not list. */
   unlisted: string[]
+  /** It took the connection, and closed it without an answer. */
+  isCutOff: boolean
 }
 
 /**
@@ -27,19 +29,17 @@ export async function tryProvider(provider: Provider, candidates: readonly Candi
     .filter(({ model }) => !unlisted.includes(model))
     .sort((a, b) => a.price.output - b.price.output)[0]
   if (!cheapest) {
-    if (models) return { isGood: true, detail: `lists ${models.length} models`, unlisted }
-    return {
-      isGood: false,
-      detail: listed instanceof Error ? faultOf(listed) : 'has no candidate to ask for',
-      unlisted,
-    }
+    if (models) return { isGood: true, detail: `lists ${models.length} models`, unlisted, isCutOff: false }
+    const detail = listed instanceof Error ? faultOf(listed) : 'has no candidate to ask for'
+    return { isGood: false, detail, unlisted, isCutOff: isReset(listed) }
   }
   const lists = models ? `, lists ${models.length} models` : ''
   try {
     const status = await probe(cheapest, provider)
-    return { isGood: status < 400, detail: `${cheapest.model}: ${verdictOf(status)}${lists}`, unlisted }
+    const detail = `${cheapest.model}: ${verdictOf(status)}${lists}`
+    return { isGood: status < 400, detail, unlisted, isCutOff: false }
   } catch (error) {
-    return { isGood: false, detail: faultOf(error), unlisted }
+    return { isGood: false, detail: faultOf(error), unlisted, isCutOff: isReset(error) }
   }
 }
 
@@ -60,6 +60,8 @@ function verdictOf(status: number): string {
   if (status === 429) return `too many requests, or no credit (${status})`
   return status < 500 ? `refuses the request (${status})` : `fails (${status})`
 }
+
+const isReset = (error: unknown) => error instanceof UpstreamError && error.fault === 'reset'
 
 function faultOf(error: unknown): string {
   if (!(error instanceof UpstreamError)) return causeOf(error)

@@ -211,6 +211,8 @@ export interface RecordFilter {
   /** Unix milliseconds, inclusive. */
   since?: number
   until?: number
+  /** Fields that are looked at: a reader may leave all others undefined, whatever the type of a record says. */
+  fields?: readonly (keyof InteractionRecord | keyof RewardRecord)[]
 }
 
 /**

@@ -1,4 +1,7 @@
-import { mkdtempSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
@@ -7,6 +10,7 @@ import { crossCheck } from '../../src/config/cross-check.ts'
 import type { LoadedConfig } from '../../src/config/load.ts'
 import { configSchema } from '../../src/config/schema.ts'
 import { SqliteStore } from '../../src/store/sqlite/store.ts'
+import { Authority } from '../support/authority.ts'
 import { replyPlain, startUpstream } from '../support/upstream.ts'
 
 const KEY = 'sk-canary-0123456789abcdef'
@@ -108,6 +112,31 @@ it('with --probe asks each provider and the store, and never shows a key', async
   expect(text).toContain('tenant void: has no key in the configuration nor in the store')
   expect(text).not.toContain(KEY)
   expect(text).not.toContain('127.0.0.1')
+})
+
+it('a provider that wants a certificate of ours and says so by hanging up is told as that', async () => {
+  const authority = new Authority()
+  const { cert, key } = authority.issue('provider')
+  const server = createServer({
+    ...{ cert: readFileSync(cert), key: readFileSync(key), ca: readFileSync(authority.ca) },
+    ...{ requestCert: true, rejectUnauthorized: true },
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const asked = async (tls: object) => {
+    const strict = openai(`https://127.0.0.1:${port}`, { api_key: KEY, tls: { ca_file: authority.ca, ...tls } })
+    const config = configSchema.parse({
+      store: { kind: 'sqlite', path },
+      providers: { strict },
+      candidates: [{ name: 'm', provider: 'strict', model: 'm' }],
+      tenants: [{ name: 'acme', keys: ['a-key-of-the-configuration'] }],
+    })
+    return (await configReport(loaded(config), { probe: true })).text
+  }
+  const ours = authority.issue('gateway')
+  expect(await asked({})).toMatch(/FAIL strict: .*\n {7}it may want a certificate of ours: tls\.cert_file/)
+  expect(await asked({ cert_file: ours.cert, key_file: ours.key })).not.toContain('a certificate of ours')
+  server.close()
 })
 
 it('a key in the store is one', async () => {

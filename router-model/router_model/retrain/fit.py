@@ -8,7 +8,6 @@ import numpy as np
 
 from router_model.network import Router
 from router_model.priors.people import popular_among, without_people
-from router_model.priors.user import write_prior
 from router_model.retrain.judgement import evenly
 from router_model.retrain.logbook import Logbook
 from router_model.retrain.options import Options, RetrainError, Watch
@@ -28,6 +27,7 @@ from router_model.retrain.refit import (
 )
 from router_model.retrain.replay import Ints, Model, answers_of
 from router_model.retrain.runner import TorchRunner, llm_states
+from router_model.retrain.spread import write_possible
 from router_model.retrain.start import Base, Prepared
 
 
@@ -44,6 +44,8 @@ class Fitted:
     readings: tuple[list[KindReading], list[KindReading]]
     quality: tuple[float, float, int]
     prior_users: int
+    narrowed: float | None
+    """What the prior over tastes was narrowed to, see `spread`; None where it was not."""
 
 
 def fit(
@@ -78,11 +80,11 @@ def fit(
     readings = fit_readings(router, log, taught, believed)
     quality = calibrate_on_judged(router, log, taught, believed)
     teachers = _some(users[counts >= 3], options.prior_users, generator)
-    evidence, old = first, prior_of(router)
+    evidence, old, narrowed = first, prior_of(router), None
     for _ in range(ROUNDS if len(teachers) >= ENOUGH_USERS else 1):
         if len(teachers):
             made = fit_prior(router, model, log, teachers, old, lambda a, b: watch("tastes", a, b))
-            write_prior(router.user_node, made)
+            narrowed = write_possible(router, made, model, log, teachers, options)
         # What is usual, and so what a reward says of an LLM, depends on the prior: once more.
         evidence = evidence_by(model.z, "evidence on LLMs, again")
         model = Model(runner, llm_states(runner, prepared.inputs, evidence), memory)
@@ -91,7 +93,7 @@ def fit(
         people = runner.run("user", {"sums": np.zeros((1, router.sizes.user_sums), np.float32)})["people"][0]
         evidence = prepared.base_evidence + popular_among(people, evidence - prepared.base_evidence)
     population = dict(base.population) | dict(zip(prepared.keys, evidence.astype(np.float32), strict=True))
-    return Fitted(router, population, first, evidence, (before, readings), quality, len(teachers))
+    return Fitted(router, population, first, evidence, (before, readings), quality, len(teachers), narrowed)
 
 
 def _answers(log: Logbook, users: Ints, most: int, generator: np.random.Generator) -> Ints:

@@ -165,8 +165,8 @@ def possible(j: Judgement, limits: Limits) -> GateResult:
     e = j.extremes
     figure = max(e.mean / limits.largest_mean, e.std / limits.largest_std)
     says = (
-        f"expected rewards up to {e.mean:.3g} (at most {limits.largest_mean:g}), "
-        f"deviations up to {e.std:.3g} (at most {limits.largest_std:g})"
+        f"expected rewards up to {e.mean:.3g} ({e.mean_of}; at most {limits.largest_mean:g}), "
+        f"deviations up to {e.std:.3g} ({e.std_of}; at most {limits.largest_std:g})"
     )
     return _at_most("possible", figure, 1.0, says)
 
@@ -182,8 +182,14 @@ GATES: tuple[Callable[[Judgement, Limits], GateResult], ...] = (
     possible,
 )
 NAMES = ("golden", *(gate.__name__ for gate in GATES))
-FIRM = ("golden", "possible")
-"""Gates that can't be waived: without them nothing that serves makes sense."""
+FIRM = {
+    "golden": "golden: not to be waived. The files are not what was just written: a full disk, or an ONNX Runtime that "
+    "computes otherwise.",
+    "possible": "possible: not to be waived. Of the LLM that is named there, users are predicted to think what no "
+    "reward can say. Look at its price (dollars for a million tokens; --config gives the configuration's), at how it "
+    "was rated (--tenant leaves other tenants out), and retrain from a longer log.",
+}
+"""Gates that can't be waived, since without them nothing that serves makes sense, and what to do where they refuse."""
 WAIVABLE = tuple(name for name in NAMES if name not in FIRM)
 
 
@@ -192,9 +198,9 @@ def advice(results: Sequence[GateResult], rewards: int, share: float = 1.0, judg
     `judged`: of the rewards of held-out users.
     """
     failed = [result.name for result in results if not result.passed]
-    firm = [name for name in failed if name in FIRM]
+    firm = [FIRM[name] for name in failed if name in FIRM]
     if firm:
-        return f"{', '.join(firm)}: not to be waived; the log, or what was made of it, is unsound."
+        return "\n".join(firm)
     lines = []
     if "propensities" in failed:
         lines.append("propensities: the log does not say truly how its answers were chosen; another log is needed.")

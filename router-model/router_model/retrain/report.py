@@ -40,6 +40,8 @@ class Summary:
     readings: tuple[list[KindReading], list[KindReading]]
     quality_calibration: tuple[float, float, int]
     prior_users: int
+    narrowed: float | None
+    """What the prior over tastes was narrowed to; None where it was not."""
     judgement: Judgement
     gates: Sequence[GateResult]
     limits: Limits
@@ -140,6 +142,12 @@ def _sampled(s: Summary) -> list[str]:
     return [f"{told} (`--most-rows`).", ""]
 
 
+def _narrowed(deviation: float | None) -> str:
+    if deviation is None:
+        return ""
+    return f", and narrowed, so that what people expect of an answer spreads by at most {deviation:g}"
+
+
 def render(s: Summary) -> str:
     """The report as markdown."""
     j = s.judgement
@@ -199,8 +207,8 @@ def render(s: Summary) -> str:
     slope, shift, judged = s.quality_calibration
     lines += [
         "",
-        f"Prior over tastes: fitted to {s.prior_users:,} users. Quality: logit x {slope:.3f} {shift:+.3f}, "
-        f"from {judged:,} judged answers.",
+        f"Prior over tastes: fitted to {s.prior_users:,} users{_narrowed(s.narrowed)}. "
+        f"Quality: logit x {slope:.3f} {shift:+.3f}, from {judged:,} judged answers.",
         "",
         f"Propensities: p = {j.propensities.p_value:.2g}; mean weight {j.propensities.mean_weight:.3f} (1 = true). "
         "Calibration: off by "

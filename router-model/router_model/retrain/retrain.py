@@ -138,6 +138,7 @@ def retrain(
         readings=fitted.readings,
         quality_calibration=fitted.quality,
         prior_users=fitted.prior_users,
+        narrowed=fitted.narrowed,
         judgement=found,
         gates=gates,
         limits=options.limits,

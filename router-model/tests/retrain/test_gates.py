@@ -199,6 +199,7 @@ def test_the_report_says_it_all(good: Judgement, tmp_path: Path) -> None:
         readings=([old], [replace(old, rewards=3000, strength=0.05)]),
         quality_calibration=(0.9, 0.1, 120),
         prior_users=160,
+        narrowed=0.8,
         judgement=good,
         gates=results,
         limits=LIMITS,
@@ -212,6 +213,8 @@ def test_the_report_says_it_all(good: Judgement, tmp_path: Path) -> None:
     assert "best single LLM (big)" in text
     assert "| rating | 3,000 | variance | 0.030 | 0.050 |" in text
     assert "- 3 interactions logged twice" in text
+    assert "fitted to 160 users, and narrowed, so that what people expect of an answer spreads by at most 0.8." in text
+    assert "fitted to 160 users. Quality" in render(replace(summary, narrowed=None))
     assert write_report(tmp_path, summary).read_text(encoding="utf-8") == text
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
     published = replace(summary, gates=[], published=tmp_path)

@@ -7,24 +7,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_rows import EMBEDDER, write
-from rule_log import rule_rows
+from made_rows import EMBEDDER, Document, write
+from rule_log import RULES, rule_rows
 from small_artifact import write_small_artifact
 from typer.testing import CliRunner
 
 from router_model.cli import app
 from router_model.embedding import StaticEmbedder
+from router_model.evidence import Memory
 from router_model.export.artifact import Artifact
+from router_model.places import ARTIFACTS
 from router_model.priors.user import Blocks, MixturePrior
 from router_model.retrain import retrain as module
 from router_model.retrain.command import REFUSED
-from router_model.retrain.fit import fit
-from router_model.retrain.gates import WAIVABLE
+from router_model.retrain.fit import Fitted, fit
+from router_model.retrain.gates import WAIVABLE, Limits
 from router_model.retrain.log import LogError, open_log
 from router_model.retrain.logbook import read_logbook
 from router_model.retrain.options import Options
+from router_model.retrain.plausible import Extremes, extremes
 from router_model.retrain.refit import BEND_SPREAD, MOST_GAIN, MOST_GROWTH, MOST_SHIFT, bounded, held_out, prior_of
+from router_model.retrain.replay import Model, answers_of, replay
 from router_model.retrain.retrain import retrain
+from router_model.retrain.runner import TorchRunner, llm_states
 from router_model.retrain.start import base_of, prepare
 
 
@@ -65,6 +70,41 @@ def test_gain_and_prior_stay_within_bounds_whatever_the_log_says(
     known[bends] = np.maximum(known[bends], BEND_SPREAD)
     assert (deviations <= MOST_GROWTH * known * (1 + 1e-6)).all()
     assert (np.abs(new.mean - old.weight @ old.mean) <= MOST_SHIFT * known * (1 + 1e-6)).all()
+
+
+FREE_AND_DEAR = (0.0, 0.5, 75.0)
+"""Dollars for a million tokens: what a local LLM costs is unlike any price that training has seen."""
+
+
+def learned(artifact: Artifact, rows: list[Document], embedder: StaticEmbedder, path: Path) -> tuple[Fitted, Extremes]:
+    """From all but the held-out users, and what is predicted for these."""
+    log = read_logbook(open_log(str(write(path / "log.jsonl", rows))), ["acme"], embedder)
+    base = base_of(artifact)
+    prepared, judging = prepare(log, artifact, base, embedder, None), held_out(log.users, 0.2)
+    fitted = fit(log, base, prepared, artifact.manifest.forget.per_reward, judging, Options(), lambda *_: None)
+    runner = TorchRunner(fitted.router)
+    model = Model(runner, llm_states(runner, prepared.inputs, fitted.evidence), Memory.of(artifact.manifest))
+    answers = answers_of(log, np.flatnonzero(judging))
+    return fitted, extremes(log, answers, model, replay(model, log, answers), 0)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_thumbs_by_any_rule_teach_what_can_be(rule: str, base: Path, embedder: StaticEmbedder, tmp_path: Path) -> None:
+    rows = list(rule_rows(embedder, 200, rule=rule, each=25, prices=FREE_AND_DEAR))
+    _, found = learned(Artifact(base), rows, embedder, tmp_path)
+    assert found.mean < Limits().largest_mean, found
+    assert found.std < Limits().largest_std, found
+
+
+def test_the_shipped_artifact_learns_possible_tastes_from_free_and_dear_llms(tmp_path: Path) -> None:
+    """Forty-six thumbs of one mind by each user, and an LLM for nothing: rewards of 5 were predicted of that."""
+    artifact = Artifact((ARTIFACTS / "current").resolve())
+    embedder = StaticEmbedder.load(artifact.folder / "embedder")
+    rows = list(rule_rows(embedder, 460, each=46, prices=FREE_AND_DEAR))
+    fitted, found = learned(artifact, rows, embedder, tmp_path)
+    assert fitted.narrowed is not None
+    assert found.mean < Limits().largest_mean, found
+    assert found.std < Limits().largest_std, found
 
 
 def spread_of(prior: MixturePrior) -> np.ndarray:

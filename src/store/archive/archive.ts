@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto'
 import { z } from 'zod'
+import { namesOf } from '../records/codec.ts'
 import type { RecordFilter } from '../store.ts'
 import { dayOf } from '../usage.ts'
-import { documentOf, IDENTITY, identityOf, type Kind, type Row, rowOf } from './columns.ts'
+import { documentOf, IDENTITY, identityOf, type Kind, type Row, rowsOf } from './columns.ts'
 import { ArchiveError, type ArchiveHome, type ArchiveLock } from './home.ts'
 import { encodeFile, readFile, readTable, type Table, tableOf } from './parquet.ts'
 import { openHome } from './places.ts'
@@ -99,13 +100,14 @@ export class Archive {
 
   /** As `Store.readInteractions` and `readRewards`: batches in order of tenants and days. @throws ArchiveError */
   async *read<K extends Kind>(kind: K, filter: RecordFilter = {}): AsyncGenerator<Row<K>[]> {
-    const { user, since = 0, until = Number.POSITIVE_INFINITY } = filter
+    const { user, since = 0, until = Number.POSITIVE_INFINITY, fields } = filter
+    const [row, columns] = [rowsOf(kind, fields), fields && ['ts', 'user', ...namesOf(kind, fields)]]
     for await (const file of this.files(kind, filter)) {
-      for await (const documents of this.documents(file)) {
+      for await (const documents of this.documents(file, columns)) {
         const wanted = documents.filter(
           ({ ts, user: of }) => Number(ts) >= since && Number(ts) <= until && (user === undefined || of === user),
         )
-        if (wanted.length > 0) yield wanted.map((document) => rowOf(kind, document))
+        if (wanted.length > 0) yield wanted.map(row)
       }
     }
   }

@@ -5,6 +5,7 @@ import {
   type InteractionRecord,
   interactionSchema,
   type RewardRecord,
+  readerOf,
   readInteraction,
   readReward,
   rewardSchema,
@@ -83,6 +84,13 @@ export function rowOf<K extends Kind>(kind: K, document: Loose): Row<K> {
       ? readInteraction(interactionSchema.parse({ text: null, ...document }))
       : readReward(rewardSchema.parse(document))
   return row as Row<K>
+}
+
+/** As `rowOf`, of some fields alone; all where left out. */
+export function rowsOf<K extends Kind>(kind: K, fields?: readonly string[]): (document: Loose) => Row<K> {
+  return fields
+    ? (readerOf(kind, fields) as (document: Loose) => unknown as (document: Loose) => Row<K>)
+    : (document) => rowOf(kind, document)
 }
 
 /** What tells a record from all others of its tenant. */

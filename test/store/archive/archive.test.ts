@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { withFormerIds } from '../../../src/candidates/former-ids.ts'
+import { makeReport } from '../../../src/learning/report.ts'
 import { Archive, type ArchiveFile } from '../../../src/store/archive/archive.ts'
 import { COLUMNS, documentOf, rowOf } from '../../../src/store/archive/columns.ts'
 import { eraseRows } from '../../../src/store/archive/erase.ts'
@@ -371,6 +372,20 @@ describe('a directory', () => {
     await archive.tidy()
     expect(others.filter((file) => !existsSync(file))).toEqual([])
     expect(own.filter((file) => existsSync(file))).toEqual([])
+  })
+
+  test('a report of it is that of the store before, by the fields alone that it looks at', async () => {
+    await fill()
+    const asked = { tenant: 'acme', since: 0, until: TODAY + DAY_MS }
+    const before = await makeReport(store, asked)
+    await moveRows(store, archive, { before: TODAY })
+    expect(await makeReport(withArchive(store, archive), asked)).toEqual(before)
+    expect(before.total.ratings).toBeGreaterThan(30)
+    const filter = { tenant: 'acme', fields: ['id', 'costUsd', 'candidates', 'usage'] as const }
+    const [some] = await all(archive.read('interaction', filter))
+    expect(Object.keys(some ?? {}).sort()).toEqual(['candidates', 'costUsd', 'id', 'usage'])
+    const [whole] = await all(archive.read('interaction', { tenant: 'acme' }))
+    expect(whole).toMatchObject(some ?? {})
   })
 
   test('has few files of tenants whose rows come mixed', async () => {
