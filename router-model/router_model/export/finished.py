@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router_model.data.ability import AbilitySpec, VerbositySpec
 from router_model.embedding import StaticEmbedder
 from router_model.export.artifact import Artifact, EmbedderEntry, Source
 from router_model.export.onnx import Exported, write_artifact
@@ -57,13 +58,14 @@ def write_finished(
     usual: Floats | None,
     model_card: str,
     tools: Floats | None = None,
+    card_reading: tuple[AbilitySpec, VerbositySpec] | None = None,
     forget: float = 1.0,
     metrics: Mapping[str, Any] | None = None,
 ) -> Artifact:
     """Writes the artifact to `folder`, which may exist, only once all of it is made and verified.
 
     `population`: evidence [V] of each training LLM; `sources`: data and licence; `usual` [n, E]: usual questions;
-    `tools` [E]: what tools add to a query. Raises `ArtifactError`.
+    `tools` [E]: what tools add to a query; `card_reading`: another one than this package's. Raises `ArtifactError`.
     """
     spec = embedder.spec
     aside = folder.with_name(f".{folder.name}.part")
@@ -77,7 +79,7 @@ def write_finished(
             embedder_entry=EmbedderEntry(kind="static", version=spec.version, dim=spec.dim, files=files),
             golden_texts={text: embedder.embed([text])[0] for text in GOLDEN_TEXTS},
             card_features=CARD_FEATURES,
-            card_reading=ability_specs(),
+            card_reading=card_reading or ability_specs(),
             usual=usual,
             tools=tools,
             population=population,

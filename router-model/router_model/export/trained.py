@@ -33,6 +33,7 @@ def write_trained(trained: Trained, config: TrainConfig, folder: Path, version: 
         sources=trained.sources,
         usual=trained.usual,
         tools=trained.tools,
+        card_reading=trained.card_reading,
         model_card=model_card(trained, config, version),
         forget=config.forget,
         metrics=trained.metrics,

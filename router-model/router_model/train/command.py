@@ -161,6 +161,8 @@ def _kept(artifact: Path, settings: TrainConfig, command: str) -> Trained:
         figures_before(artifact),
         made_of(artifact, command),
         kept_tools(manifest),
+        # What cards say was learned of what was inferred so; `cards` learns it anew.
+        (manifest.ability, manifest.verbosity) if manifest.ability and manifest.verbosity else None,
     )
 
 

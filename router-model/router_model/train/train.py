@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from router_model.data.ability import AbilitySpec, VerbositySpec
 from router_model.data.cards import card_for, card_matrix
 from router_model.data.pools import ASSUMED_COMPLETION_TOKENS, LICENCES, Pool, load_pool, sparse_pool
 from router_model.data.population import TRAIN, simulate
@@ -169,6 +170,8 @@ class Trained:
     """Commands that made it of another artifact, and that one, for its card; empty: training alone."""
     tools: Floats | None = None
     """What tools add to a query's embedding [E]; None: nothing."""
+    card_reading: tuple[AbilitySpec, VerbositySpec] | None = None
+    """By what figures of cards its LLM node was learned; None: by this package's."""
 
 
 class Stages:
