@@ -60,8 +60,8 @@ export class ArmReport {
    */
   async report(tenants: readonly string[], audience: Audience): Promise<Record<string, ArmSummary>> {
     const sums = new Map<string, Sums>()
-    // Once for all: each try waits for a store that is away. What is of one tenant alone fails below, for that one.
-    const brought = this.flush().catch(() => undefined)
+    // Once for all: each try waits for a store that is away.
+    const brought = this.flush()
     await Promise.all(tenants.map((tenant) => this.#load(tenant, audience, sums, brought)))
     for (const tenant of tenants) {
       for (const [policy, own] of this.#waitingFor(tenant, audience)) add(sums, policy, own)
