@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { StoreConfig } from '../../src/config/schema.ts'
 import { openStore } from '../../src/store/index.ts'
 import { Recorder } from '../../src/store/recorder/recorder.ts'
+import type { InteractionRecord } from '../../src/store/records/codec.ts'
 import { all, anInteraction, aReward } from '../store/records.ts'
 import { type RedisCluster, type RedisServer, startRedis, startRedisCluster, until } from '../support/redis.ts'
 
@@ -49,7 +50,17 @@ describe('kill -9 of a process that records', () => {
     const store = await openStore(config)
     const recorder = new Recorder(store, spool)
     await until(() => recorder.flush())
-    const rows = await all(store.readInteractions({}))
+    let rows: InteractionRecord[] = []
+    // In a cluster, names of tenants may be back later than their rows.
+    await until(() =>
+      all(store.readInteractions({})).then(
+        (found) => {
+          rows = found
+          return true
+        },
+        () => false,
+      ),
+    )
     await recorder.close()
     await store.close()
     expect(readdirSync(spool.path)).toEqual([])
