@@ -200,8 +200,8 @@ export class SqliteFile {
   }
 
   /**
-   * @returns `failed`: of several, one can't be done, and nothing was. Of one alone, its caller has been told. `locked`:
-   * another process is writing
+   * @returns `failed`: of several, one can't be done, and nothing was. Of one alone, its caller has been told.
+   *   `locked`: another process is writing
    */
   #commit(writes: readonly Write[]): 'done' | 'locked' | 'failed' {
     try {
