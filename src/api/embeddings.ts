@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { resolveEmbeddingModel } from '../candidates/embedding-models.ts'
 import type { UserIds } from '../candidates/tenants.ts'
 import type { NativeRequest } from '../openai/chat.ts'
-import { asAsked, readEmbeddings } from '../openai/embeddings-answer.ts'
+import { asAsked, embeddingsAnswer, readEmbeddings } from '../openai/embeddings-answer.ts'
 import { estimateTokens } from '../openai/estimate-tokens.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseThread } from '../openai/parse-thread.ts'
@@ -63,9 +63,10 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
     finish = (body) => asAsked(body, format, isInPlace)
     return facts
   }
-  const readLarge = (answer: Buffer<ArrayBuffer>) => {
+  const readLarge = async (answer: Buffer<ArrayBuffer>, tenant: string) => {
     finish = (body) => body
-    return parseThread.embeddings(answer, { inputs, format }, principal.tenant.name)
+    const { body, told: facts } = await parseThread.convert(embeddingsAnswer, answer, { inputs, format }, tenant)
+    return { facts, body }
   }
   const native: NativeRequest = { api: 'embeddings', raw, spans, read, readLarge, observe: neverStreamed }
   const request = {

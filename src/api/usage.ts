@@ -5,7 +5,8 @@ import { invalidRequest, notFound } from '../errors.ts'
 import type { RequestContext } from '../pipeline/context.ts'
 import { principalOf } from '../pipeline/principal.ts'
 import type { Quota, Standing } from '../pipeline/quota/quota.ts'
-import { dayOf, type UsageLog, type UsageRow, type UsageScope } from '../store/usage.ts'
+import { eachWithRests } from '../runtime/rest.ts'
+import { dayOf, type UsageLog, type UsageRow, type UsageScope, type Used } from '../store/usage.ts'
 
 const DAY_MS = 86_400_000
 const DAY = /^\d{4}-\d{2}-\d{2}$/
@@ -88,19 +89,27 @@ export async function adminUsage(
   const configured = [...snapshot().tenants.keys()]
   if (asked.tenant !== undefined && !configured.includes(asked.tenant)) throw notFound('There is no such tenant.')
   const scope: UsageScope = by.includes('key') ? 'key' : by.includes('user') ? 'user' : 'tenant'
-  const data = await Promise.all(
-    (asked.tenant === undefined ? configured : [asked.tenant]).map(async (tenant) => {
-      const rows = await store.usage.read(tenant, { scope, from, to })
-      const groups = Map.groupBy(rows, (row) => by.map((word) => nameOf(row, word as By)).join('\n'))
-      return [...groups.values()].map((group) => ({
-        tenant,
-        ...Object.fromEntries(by.map((word) => [word, nameOf(group[0] as UsageRow, word as By)])),
-        ...sumOf(group),
-      }))
-    }),
-  )
-  return { object: 'list', from, to, data: data.flat() }
+  const data: (Sum & Record<string, unknown>)[] = []
+  for (const tenant of asked.tenant === undefined ? configured : [asked.tenant]) {
+    const groups = new Map<string, UsageRow>()
+    await eachWithRests(await store.usage.read(tenant, { scope, from, to }), (row) => {
+      const name = by.map((word) => nameOf(row, word as By)).join('\n')
+      groups.set(name, { ...row, ...plus(groups.get(name), row) })
+    })
+    if (data.length + groups.size > MOST_ROWS) throw tooManyRows()
+    for (const group of groups.values()) {
+      const names = Object.fromEntries(by.map((word) => [word, nameOf(group, word as By)]))
+      data.push({ tenant, ...names, ...sumOf([group]) })
+    }
+  }
+  return { object: 'list', from, to, data }
 }
+
+/** An answer is written in one go. */
+const MOST_ROWS = 20_000
+
+const tooManyRows = () =>
+  invalidRequest(`More than ${MOST_ROWS} rows: ask for fewer days, for one tenant, or by fewer words.`, 'by')
 
 const nameOf = (row: UsageRow, by: By) => (by === 'day' || by === 'model' ? row[by] : row.id)
 
@@ -128,7 +137,14 @@ function accountOf(rows: readonly UsageRow[], standing: readonly Standing[], sco
   }
 }
 
-const sumOf = (rows: readonly UsageRow[]): Sum => ({
+const plus = (sum: Used | undefined, row: Used): Used => ({
+  requests: (sum?.requests ?? 0) + row.requests,
+  promptTokens: (sum?.promptTokens ?? 0) + row.promptTokens,
+  completionTokens: (sum?.completionTokens ?? 0) + row.completionTokens,
+  nanoUsd: (sum?.nanoUsd ?? 0) + row.nanoUsd,
+})
+
+const sumOf = (rows: readonly Used[]): Sum => ({
   requests: rows.reduce((sum, { requests }) => sum + requests, 0),
   prompt_tokens: rows.reduce((sum, { promptTokens }) => sum + promptTokens, 0),
   completion_tokens: rows.reduce((sum, { completionTokens }) => sum + completionTokens, 0),

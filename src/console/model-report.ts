@@ -1,3 +1,4 @@
+import { restAfter } from '../runtime/rest.ts'
 import type { InteractionRecord, RewardRecord } from '../store/records/codec.ts'
 import { isSettled } from '../store/records/records.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
@@ -96,9 +97,11 @@ export async function reportModels(
       add(sums, record, ratings.get(record.id), marks.get(record.id))
     }
   }
-  return Object.fromEntries(
-    [...models].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, sums]) => [name, reportOf(sums, total)]),
-  )
+  const reports: Record<string, ModelReport> = {}
+  for (const [name, sums] of [...models].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    reports[name] = await reportOf(sums, total)
+  }
+  return reports
 }
 
 /** A comparison of two answers says nothing of how good one is. */
@@ -145,7 +148,7 @@ function keep(pairs: Pairs, predicted: number, real: number): void {
   pairs.push({ predicted, real })
 }
 
-function reportOf(sums: Sums, total: number): ModelReport {
+async function reportOf(sums: Sums, total: number): Promise<ModelReport> {
   const { requests, rewards } = sums
   const arms = [...sums.arms].map(([arm, own]) => [
     arm,
@@ -170,20 +173,21 @@ function reportOf(sums: Sums, total: number): ModelReport {
     cost_usd: sums.cost,
     predicted_cost_usd: sums.costs.reduce((sum, { predicted }) => sum + predicted, 0),
     calibration: {
-      reward: calibrationOf(rewards),
-      quality: calibrationOf(sums.qualities),
-      tokens: calibrationOf(sums.tokens),
-      cost_usd: calibrationOf(sums.costs),
+      reward: await calibrationOf(rewards),
+      quality: await calibrationOf(sums.qualities),
+      tokens: await calibrationOf(sums.tokens),
+      cost_usd: await calibrationOf(sums.costs),
     },
     removal: { refused: sums.refused, successors, unanswered: sums.unanswered },
   }
 }
 
 /** Equally many answers in each bin. */
-function calibrationOf(pairs: Pairs): Calibration {
+async function calibrationOf(pairs: Pairs): Promise<Calibration> {
+  const from = performance.now()
   const sorted = pairs.toSorted((a, b) => a.predicted - b.predicted)
   const size = Math.max(1, Math.ceil(sorted.length / BINS))
-  return Array.from({ length: Math.ceil(sorted.length / size) }, (_, bin) => {
+  const bins = Array.from({ length: Math.ceil(sorted.length / size) }, (_, bin) => {
     const own = sorted.slice(bin * size, (bin + 1) * size)
     return {
       predicted: meanOf(own.map(({ predicted }) => predicted)) ?? 0,
@@ -191,6 +195,8 @@ function calibrationOf(pairs: Pairs): Calibration {
       answers: own.length,
     }
   })
+  if (pairs.length > 0) await restAfter(performance.now() - from)
+  return bins
 }
 
 const meanOf = (values: readonly number[]) =>

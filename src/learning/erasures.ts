@@ -35,7 +35,7 @@ export async function forgetUser(
 ): Promise<number> {
   erasures.note(tenant, user, Date.now())
   recorder.forget(tenant, user)
-  await recorder.flush()
+  await recorder.flush(tenant)
   await lengths.forget(tenant, user)
   return learner.forgetUser(tenant, user)
 }

@@ -2,8 +2,8 @@ import type { Logger } from '../observability/logger.ts'
 import { StoreError } from '../store/store.ts'
 
 interface Task {
-  /** The user, as `userKey`. */
-  key: string
+  tenant: string
+  user: string
   run: () => Promise<unknown>
 }
 
@@ -32,19 +32,19 @@ export class LearnLater {
     this.#max = max
   }
 
-  add(key: string, run: () => Promise<unknown>): void {
+  add(tenant: string, user: string, run: () => Promise<unknown>): void {
     if (this.#tasks.length >= this.#max) {
       if (this.#dropped++ === 0)
         this.#log.warn({ waiting: this.#max }, 'rewards are left to the log until the store is back')
       return
     }
-    this.#tasks.push({ key, run })
+    this.#tasks.push({ tenant, user, run })
     this.#schedule()
   }
 
   /** Drops what waits for an erased user. */
-  forget(key: string): void {
-    this.#tasks = this.#tasks.filter((task) => task.key !== key)
+  forget(tenant: string, user: string): void {
+    this.#tasks = this.#tasks.filter((task) => task.tenant !== tenant || task.user !== user)
   }
 
   close(): void {
@@ -57,16 +57,23 @@ export class LearnLater {
   }
 
   async #work(): Promise<void> {
-    while (this.#tasks[0]) {
-      const task = this.#tasks[0]
+    // Of a cluster one tenant's part may be away: others are learned meanwhile.
+    const away = new Set<string>()
+    for (;;) {
+      const task = this.#tasks.find(({ tenant }) => !away.has(tenant))
+      if (!task) break
       try {
         await task.run()
       } catch (error) {
-        if (error instanceof StoreError) break
+        if (error instanceof StoreError) {
+          away.add(task.tenant)
+          continue
+        }
         this.#log.error({ err: error }, 'a reward can’t be learned')
       }
       // It may have been forgotten meanwhile.
-      if (this.#tasks[0] === task) this.#tasks.shift()
+      const at = this.#tasks.indexOf(task)
+      if (at >= 0) this.#tasks.splice(at, 1)
     }
     this.#timer = undefined
     if (this.#tasks.length > 0) this.#schedule()

@@ -172,7 +172,7 @@ export class Learner {
       return await working
     } catch (error) {
       if (error instanceof StoreError) {
-        this.#later.add(userKey(tenant, user), () =>
+        this.#later.add(tenant, user, () =>
           this.#apply(this.#policyFor?.(tenant, user) ?? policy, reward, interaction, onFirst),
         )
       }
@@ -276,7 +276,7 @@ export class Learner {
 
   /** Erases a user after what is being learned of them. Returns how many rows went. */
   forgetUser(tenant: string, user: string): Promise<number> {
-    this.#later.forget(userKey(tenant, user))
+    this.#later.forget(tenant, user)
     return this.#queue.run(userKey(tenant, user), async () => {
       const rows = await this.#store.eraseUser(tenant, user)
       this.#kept.forget(tenant, user)

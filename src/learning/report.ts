@@ -112,7 +112,7 @@ export async function makeReport(
     by_day: shown(parts.by_day),
     by_group: shown(parts.by_group),
     against_baseline: differences.report(),
-    trade_offs: tradeOffs.points(),
+    trade_offs: await tradeOffs.points(),
     shadows: shadows.report(),
   }
 }

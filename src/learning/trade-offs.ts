@@ -1,3 +1,4 @@
+import { eachWithRests } from '../runtime/rest.ts'
 import { isSettled } from '../store/records/records.ts'
 import { eachCandidate } from '../store/records/scored-candidates.ts'
 import type { Answered } from './answered.ts'
@@ -63,9 +64,10 @@ export class TradeOffs {
   }
 
   /** From the most careful with money to the least; empty where nothing was logged. */
-  points(): TradeOff[] {
+  async points(): Promise<TradeOff[]> {
     if (this.#logged.length === 0) return []
-    const points = weightsOf(this.#logged).map((weight) => tradeOffAt(this.#logged, weight))
+    const points: TradeOff[] = []
+    for (const weight of await weightsOf(this.#logged)) points.push(await tradeOffAt(this.#logged, weight))
     return points.map((point) => ({ ...point, efficient: !points.some((other) => dominates(other, point)) }))
   }
 }
@@ -77,31 +79,34 @@ function dominates(other: TradeOff, point: TradeOff): boolean {
 }
 
 /** Weights at which requests would go elsewhere, and 0: the router's own. */
-function weightsOf(logged: readonly Logged[]): number[] {
-  const turns = logged.flatMap(({ means, costs }) => {
+async function weightsOf(logged: readonly Logged[]): Promise<number[]> {
+  const turns: number[] = []
+  await eachWithRests(logged, ({ means, costs }) => {
     const best = indexOfBest(means)
-    return means.flatMap((mean, i) => {
+    for (const [i, mean] of means.entries()) {
       const dearer = (costs[best] as number) - (costs[i] as number)
-      return dearer === 0 ? [] : [((means[best] as number) - mean) / dearer]
-    })
+      if (dearer !== 0) turns.push(((means[best] as number) - mean) / dearer)
+    }
   })
-  const frugal = turns.filter((turn) => turn > 0).sort((a, b) => a - b)
-  const lavish = turns.filter((turn) => turn < 0).sort((a, b) => b - a)
-  const quantiles = (sorted: number[]) =>
-    sorted.length === 0 ? [] : QUANTILES.map((q) => sorted[Math.floor(q * (sorted.length - 1))] as number)
+  // As a list of floats it is sorted without a call for each pair.
+  const sorted = Float64Array.from(turns).sort()
+  const frugal = sorted.subarray(sorted.findLastIndex((turn) => turn <= 0) + 1)
+  const lavish = sorted.subarray(0, sorted.findLastIndex((turn) => turn < 0) + 1).reverse()
+  const quantiles = (of: Float64Array) =>
+    of.length === 0 ? [] : QUANTILES.map((q) => of[Math.floor(q * (of.length - 1))] as number)
   return [...new Set([...quantiles(frugal).reverse(), 0, ...quantiles(lavish)])]
 }
 
-function tradeOffAt(logged: readonly Logged[], weight: number): TradeOff {
+async function tradeOffAt(logged: readonly Logged[], weight: number): Promise<TradeOff> {
   let weights = 0
   let dollars = 0
   const rated: { weight: number; rating: number }[] = []
-  for (const { means, costs, chosen, propensity, costUsd, rating } of logged) {
-    if (indexOfBest(means.map((mean, i) => mean - weight * (costs[i] as number))) !== chosen) continue
+  await eachWithRests(logged, ({ means, costs, chosen, propensity, costUsd, rating }) => {
+    if (indexOfBest(means.map((mean, i) => mean - weight * (costs[i] as number))) !== chosen) return
     weights += 1 / propensity
     dollars += costUsd / propensity
     if (rating !== undefined) rated.push({ weight: 1 / propensity, rating })
-  }
+  })
   const sum = rated.reduce((total, one) => total + one.weight, 0)
   const squares = rated.reduce((total, one) => total + one.weight ** 2, 0)
   const effective = squares === 0 ? 0 : sum ** 2 / squares

@@ -1,4 +1,5 @@
 import { createParser } from 'eventsource-parser'
+import type { Conversion } from './conversion.ts'
 import { parseJson, saysError } from './error.ts'
 import { endOf } from './finish-reason.ts'
 import { isObject } from './is-object.ts'
@@ -7,7 +8,10 @@ import { DONE_FRAME, frame } from './sse.ts'
 
 type Fields = Record<string, unknown>
 
-/** A whole chat completion as the stream that says the same: one chunk a choice, its end, usage, `[DONE]`. */
+/** A text of one chunk: a longer one comes in several, as any stream's would. */
+const MOST_CHARS = 16 * 1024
+
+/** A whole chat completion as the stream that says the same: chunks of each choice, its end, usage, `[DONE]`. */
 export function streamOfCompletion(completion: Fields): Buffer {
   const { choices, usage, object: _, ...rest } = completion
   const head = { ...rest, object: 'chat.completion.chunk' }
@@ -15,16 +19,57 @@ export function streamOfCompletion(completion: Fields): Buffer {
     const delta: Fields = { role: 'assistant', ...(isObject(message) ? message : {}) }
     if (Array.isArray(delta.tool_calls)) delta.tool_calls = delta.tool_calls.map((call, index) => ({ index, ...call }))
     const index = choice.index ?? position
+    const chunk = (of: Fields, finish: string | null, probabilities: unknown = null) =>
+      frame({ ...head, choices: [{ index, delta: of, logprobs: probabilities, finish_reason: finish }] })
+    const [first = {}, ...more] = deltasOf(delta)
     return [
-      frame({ ...head, choices: [{ index, delta, logprobs: logprobs ?? null, finish_reason: null }] }),
-      frame({
-        ...head,
-        choices: [{ index, delta: {}, logprobs: null, finish_reason: endOf(finish_reason) ?? 'stop' }],
-      }),
+      chunk(first, null, logprobs ?? null),
+      ...more.map((of) => chunk(of, null)),
+      chunk({}, endOf(finish_reason) ?? 'stop'),
     ]
   })
   if (isObject(usage)) frames.push(frame({ ...head, choices: [], usage }))
   return Buffer.concat([...frames, DONE_FRAME])
+}
+
+/** As `streamOfCompletion`, of a completion in JSON. */
+export const completionAsStream: Conversion<null, null> = {
+  module: import.meta.url,
+  name: 'completionAsStream',
+  run: (body) => ({ body: streamOfCompletion(parseJson(body) as Fields), told: null }),
+}
+
+/** What one delta says in several, of which none holds a long text: its own, and those of its calls. */
+function deltasOf(delta: Fields): Fields[] {
+  const more: Fields[] = []
+  const first: Fields = {}
+  for (const [name, value] of Object.entries(delta)) {
+    const [piece, ...rest] = typeof value === 'string' ? piecesOf(value) : [value]
+    first[name] = piece
+    for (const text of rest) more.push({ [name]: text })
+  }
+  if (!Array.isArray(delta.tool_calls)) return [first, ...more]
+  first.tool_calls = delta.tool_calls.map((call: Fields) => {
+    const { index, function: called } = call
+    if (!isObject(called) || typeof called.arguments !== 'string') return call
+    const [piece, ...rest] = piecesOf(called.arguments)
+    for (const text of rest) more.push({ tool_calls: [{ index, function: { arguments: text } }] })
+    return rest.length === 0 ? call : { ...call, function: { ...called, arguments: piece } }
+  })
+  return [first, ...more]
+}
+
+/** Not within a character: who reads one piece by itself could not write it. */
+function piecesOf(text: string): string[] {
+  if (text.length <= MOST_CHARS) return [text]
+  const pieces: string[] = []
+  for (let at = 0; at < text.length; ) {
+    const last = text.charCodeAt(at + MOST_CHARS - 1)
+    const end = at + MOST_CHARS - (last >= 0xd800 && last < 0xdc00 ? 1 : 0)
+    pieces.push(text.slice(at, end))
+    at = end
+  }
+  return pieces
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Conversion } from './conversion.ts'
 import { parseJson } from './error.ts'
 import { isObject } from './is-object.ts'
 import type { PlainFacts } from './stream-observer.ts'
@@ -49,6 +50,17 @@ export function asAsked(body: Buffer, format: AskedEmbeddings['format'], isInPla
   const rows = inPlace(parsed.data.filter(isObject))
   const data = isOtherFormat ? rows.map((row) => ({ ...row, embedding: converted(row.embedding) })) : rows
   return Buffer.from(JSON.stringify({ ...parsed, data }))
+}
+
+/** An answer read, and its bytes as they were asked for. */
+export const embeddingsAnswer: Conversion<AskedEmbeddings, PlainFacts | null> = {
+  module: import.meta.url,
+  name: 'embeddingsAnswer',
+  run(raw, { inputs, format }) {
+    const json = parseJson(raw)
+    const { facts, isInPlace } = readEmbeddings(json, inputs)
+    return { body: facts ? asAsked(raw, format, isInPlace, json) : raw, told: facts }
+  },
 }
 
 type Row = Record<string, unknown>

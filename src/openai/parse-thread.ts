@@ -3,9 +3,8 @@ import { invalidRequest } from '../errors.ts'
 import { END } from '../runtime/end-worker.ts'
 import { inOwnMemory } from '../runtime/own-memory.ts'
 import type { Conversion } from './conversion.ts'
-import type { AskedEmbeddings } from './embeddings-answer.ts'
 import { noteParsed, type RawBody } from './raw-body.ts'
-import type { LargeFacts, PlainFacts } from './stream-observer.ts'
+import type { LargeFacts } from './stream-observer.ts'
 
 /** Parsing so much takes some milliseconds at most. */
 export const LARGE_BYTES = 1024 * 1024
@@ -14,15 +13,12 @@ const IDLE_MS = 10_000
 
 export interface ParseJob {
   bytes: ArrayBuffer
-  /** It is an answer with embeddings. */
-  asked?: AskedEmbeddings
-  /** It is to be converted. Where there is neither, it is a request's body. */
+  /** It is to be converted. Where there is none, it is a request's body. */
   conversion?: { module: string; name: string; args: unknown }
 }
 
 export type ParseAnswer = { bytes: ArrayBuffer } & (
   | { parsed: RawBody }
-  | { facts: PlainFacts | null }
   /** Of a conversion; where it failed, which is a mistake of ours, the lines of its stack. */
   | { converted: { told: unknown } }
   | { failedAt: string[] }
@@ -61,15 +57,6 @@ export class ParseThread {
     throw 'refused' in answer && answer.refused
       ? invalidRequest(answer.refused.message, answer.refused.param)
       : new Error('a body could not be parsed')
-  }
-
-  /**
-   * @param raw a provider's answer, alone in its memory, which is the thread's meanwhile
-   * @returns what is to be known of it, and its bytes as they were asked for
-   */
-  async embeddings(raw: Buffer<ArrayBuffer>, asked: AskedEmbeddings, tenant: string) {
-    const answer = await this.#run({ bytes: raw.buffer, asked }, tenant)
-    return { facts: 'facts' in answer ? answer.facts : null, body: Buffer.from(answer.bytes) }
   }
 
   /**

@@ -4,8 +4,6 @@ import { GatewayError } from '../errors.ts'
 import { END } from '../runtime/end-worker.ts'
 import { inOwnMemory } from '../runtime/own-memory.ts'
 import type { Conversion } from './conversion.ts'
-import { type AskedEmbeddings, asAsked, readEmbeddings } from './embeddings-answer.ts'
-import { parseJson } from './error.ts'
 import type { ParseAnswer, ParseJob } from './parse-thread.ts'
 import { parseRawBody } from './raw-body.ts'
 
@@ -25,7 +23,7 @@ function stepBack(): void {
 parentPort?.on('message', (job: ParseJob | typeof END) => {
   if (job === END) parentPort?.close()
   else if (job.conversion) void convert(job.bytes, job.conversion).then(send)
-  else send(job.asked ? embeddingsOf(job.bytes, job.asked) : answerTo(job))
+  else send(answerTo(job))
 })
 
 const send = (answer: ParseAnswer) => parentPort?.postMessage(answer, [answer.bytes])
@@ -42,14 +40,6 @@ function answerTo({ bytes }: ParseJob): ParseAnswer {
     const refused = error instanceof GatewayError ? { message: error.message, param: error.param } : null
     return { bytes, refused }
   }
-}
-
-function embeddingsOf(bytes: ArrayBuffer, { inputs, format }: AskedEmbeddings): ParseAnswer {
-  const raw = Buffer.from(bytes)
-  const json = parseJson(raw)
-  const { facts, isInPlace } = readEmbeddings(json, inputs)
-  const body = facts ? asAsked(raw, format, isInPlace, json) : raw
-  return { bytes: inOwnMemory(body).buffer, facts }
 }
 
 async function convert(bytes: ArrayBuffer, asked: NonNullable<ParseJob['conversion']>): Promise<ParseAnswer> {

@@ -44,3 +44,42 @@ export class StepSize {
     this.rows = Math.max(this.#least, Math.min(this.#most, 2 * this.rows, fits))
   }
 }
+
+/**
+ * Pages of long work: whenever their reader has worked on them for a while, it rests before the next.
+ *
+ * @param perWork as `restAfter`
+ */
+export async function* withRests<T>(pages: AsyncIterable<T>, perWork?: number): AsyncGenerator<T> {
+  let worked = 0
+  let from = performance.now()
+  for await (const page of pages) {
+    // A page is read in about that time: in the rest it waited for the store, or for others.
+    worked += Math.min(STEP_MS / 2, performance.now() - from)
+    from = performance.now()
+    yield page
+    worked += performance.now() - from
+    if (worked >= STEP_MS) {
+      await restAfter(worked, perWork)
+      worked = 0
+    }
+    from = performance.now()
+  }
+}
+
+/** Between two looks at the clock. */
+const ITEMS_A_LOOK = 64
+
+/** The same for what is in memory: one after the other. */
+export async function eachWithRests<T>(all: Iterable<T>, work: (one: T) => void, perWork?: number): Promise<void> {
+  let from = performance.now()
+  let items = 0
+  for (const one of all) {
+    work(one)
+    if (++items % ITEMS_A_LOOK !== 0) continue
+    const ms = performance.now() - from
+    if (ms < STEP_MS) continue
+    await restAfter(ms, perWork)
+    from = performance.now()
+  }
+}

@@ -227,6 +227,8 @@ export interface Store {
    * is written with `sums` and a plain state.
    */
   readonly hasEarlierReplicas: boolean
+  /** A tenant's part may be away by itself: a cluster. */
+  readonly isDivided: boolean
   readonly limits: Limits
   readonly idempotency: Idempotency
   readonly responses: Responses

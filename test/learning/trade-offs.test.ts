@@ -37,9 +37,9 @@ function seeded(seed: number): () => number {
 }
 
 describe('trade-offs', () => {
-  it('finds what each model is worth, however seldom it was drawn', () => {
+  it('finds what each model is worth, however seldom it was drawn', async () => {
     for (const share of [0.1, 0.5, 0.9]) {
-      const points = log(4_000, share, seeded(7)).points()
+      const points = await log(4_000, share, seeded(7)).points()
       const frugal = points[0]
       const lavish = points.at(-1)
       expect(frugal?.cost_usd).toBeCloseTo(TRUTH.cheap.cost, 6)
@@ -58,13 +58,13 @@ describe('trade-offs', () => {
     }
   })
 
-  it('says nothing of what was never tried', () => {
-    const points = log(500, 0, seeded(3)).points()
+  it('says nothing of what was never tried', async () => {
+    const points = await log(500, 0, seeded(3)).points()
     const lavish = points.find(({ reward_per_usd }) => reward_per_usd === 0)
     expect(lavish).toMatchObject({ reward: null, reward_interval: null, effective_ratings: 0 })
   })
 
-  it('leaves out what was asked for by name, failed, or was ranked without a model', () => {
+  it('leaves out what was asked for by name, failed, or was ranked without a model', async () => {
     const curve = new TradeOffs()
     const candidates = scoredCandidates([CHEAP, DEAR] as never, [0.5, 0.5], true)
     const ranked = scoredCandidates([CHEAP, DEAR] as never, [1, 0], false)
@@ -72,6 +72,6 @@ describe('trade-offs', () => {
     for (const odd of [{ reason: 'explicit' }, { status: 500 }, { candidates: ranked }, { chosen: 'none' }]) {
       curve.add({ ...record, ...odd } as InteractionRecord, 1)
     }
-    expect(curve.points()).toEqual([])
+    expect(await curve.points()).toEqual([])
   })
 })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { completionOfStream } from '../../src/openai/convert-stream.ts'
+import { completionOfStream, streamOfCompletion } from '../../src/openai/convert-stream.ts'
 
 const chunk = (delta: object, finish_reason: string | null = null) => ({
   choices: [{ index: 0, delta, finish_reason }],
@@ -54,4 +54,18 @@ test('custom calls, and what a model ties to a call, are kept', () => {
 test('a call that has no id gets one', () => {
   const { calls } = whole([chunk({ tool_calls: [{ function: { name: 'look', arguments: '{}' } }] }, 'tool_calls')])
   expect(calls).toMatchObject([{ id: expect.stringMatching(/^call_/), type: 'function' }])
+})
+
+test('a long answer is a stream of small chunks, none of which ends within a character, and says the same', () => {
+  const text = `a${'\u{1F600}'.repeat(40_000)}`
+  const args = JSON.stringify({ text })
+  const message = { role: 'assistant', content: text, reasoning_content: text, tool_calls: [look('a', args)] }
+  const completion = { id: 'c', choices: [{ index: 0, message, logprobs: null, finish_reason: 'tool_calls' }] }
+  const stream = streamOfCompletion({ ...completion, usage: { total_tokens: 1 } })
+  const events = stream.toString().split('\n\n')
+  expect(Math.max(...events.map(({ length }) => length))).toBeLessThan(60_000)
+  expect(stream.toString()).not.toMatch(/\\ud[89a-f]/)
+  expect(completionOfStream(stream)).toEqual({
+    completion: { ...completion, object: 'chat.completion', usage: { total_tokens: 1 } },
+  })
 })

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
 import type { Conversion } from '../../src/openai/conversion.ts'
-import { asAsked, readEmbeddings } from '../../src/openai/embeddings-answer.ts'
+import { asAsked, embeddingsAnswer, readEmbeddings } from '../../src/openai/embeddings-answer.ts'
 import { parseJson } from '../../src/openai/error.ts'
 import { factsOfMessage } from '../../src/openai/messages/native.ts'
 import { chatAsMessage } from '../../src/openai/messages/plain.ts'
@@ -92,10 +92,10 @@ describe('answers with embeddings, on the thread', () => {
       told(at(0, [1]), { index: 1, embedding: [0] }).replace('[0]', `[0.${'0'.repeat(1e6)}]`),
     ],
   ] as const)('%s: the same as here', async (_, format, text) => {
-    const found = await thread.embeddings(alone(text), { inputs: 2, format }, 'a')
+    const found = await thread.convert(embeddingsAnswer, alone(text), { inputs: 2, format }, 'a')
     const json = parseJson(Buffer.from(text))
     const { facts, isInPlace } = readEmbeddings(json, 2)
-    expect(found.facts).toEqual(facts)
+    expect(found.told).toEqual(facts)
     const body = facts ? asAsked(Buffer.from(text), format, isInPlace, json) : Buffer.from(text)
     expect(String(found.body)).toBe(String(body))
   })

@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest'
-import { restAfter, STEP_MS, StepSize } from '../../src/runtime/rest.ts'
+import { expect, test, vi } from 'vitest'
+import { eachWithRests, restAfter, STEP_MS, StepSize, withRests } from '../../src/runtime/rest.ts'
 
 test('a step takes as many rows as fit into its time, at most twice as many as before', () => {
   const size = new StepSize(100, 1)
@@ -32,4 +32,38 @@ test('whatever works beside something long rests in turn, three times as long as
   expect(order).toEqual(['a', 'b', 'c', 'held up'])
   // Timers fire late, never early; what was held up counts as 20 ms.
   expect(performance.now() - from).toBeGreaterThanOrEqual(3 * (5 + 10 + 1 + 20) - 5)
+})
+
+test('long work in memory, and on pages, leaves a turn to others after each step', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  try {
+    let turns = 0
+    let timer = setImmediate(function tick() {
+      turns++
+      timer = setImmediate(tick)
+    })
+    const seen: [number, number][] = []
+    const work = (one: number) => {
+      seen.push([one, turns])
+      vi.advanceTimersByTime(STEP_MS / 64)
+    }
+    await eachWithRests(
+      Array.from({ length: 256 }, (_, i) => i),
+      work,
+      0.1,
+    )
+    async function* pages() {
+      for (let i = 0; i < 4; i++) yield 256 + i
+    }
+    for await (const page of withRests(pages(), 0.1)) {
+      work(page)
+      vi.advanceTimersByTime(STEP_MS)
+    }
+    clearImmediate(timer)
+    expect(seen.map(([one]) => one)).toEqual(Array.from({ length: 260 }, (_, i) => i))
+    const steps = [...Map.groupBy(seen, ([, turn]) => turn).values()].map(({ length }) => length)
+    expect(steps).toEqual([64, 64, 64, 64, 1, 1, 1, 1])
+  } finally {
+    vi.useRealTimers()
+  }
 })

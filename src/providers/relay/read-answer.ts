@@ -1,6 +1,7 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GatewayError } from '../../errors.ts'
 import type { ChatMessage, ChatRequest, NativeRequest } from '../../openai/chat.ts'
-import { streamOfCompletion } from '../../openai/convert-stream.ts'
+import { completionAsStream } from '../../openai/convert-stream.ts'
 import { parseJson, withoutMark } from '../../openai/error.ts'
 import { isObject } from '../../openai/is-object.ts'
 import { converted, LARGE_BYTES } from '../../openai/parse-thread.ts'
@@ -68,7 +69,7 @@ export async function readAnswer(head: AnswerHead, body: Body, control: ReadCont
   if ('failure' in plain) {
     return plain.failure.kind === 'protocol' ? { failure: protocol('the provider did not stream') } : plain
   }
-  return { answer: streamOf(plain.answer, control) }
+  return { answer: await streamOf(plain.answer, control) }
 }
 
 /** The official label, whatever the provider wrote. */
@@ -77,15 +78,27 @@ function asEvents(head: AnswerHead): AnswerHead {
   return { ...head, headers: { ...head.headers, 'content-type': 'text/event-stream; charset=utf-8' } }
 }
 
-/** A whole answer where a stream was asked for. */
-function streamOf(
+/** A whole answer where a stream was asked for. A large one is read on piece by piece, as any stream. */
+async function streamOf(
   { body, candidate, status, headers, attempts, upstreamMs, request }: PlainAnswer,
-  { abort, release }: Pick<StreamAnswer, 'abort' | 'release'>,
-): StreamAnswer {
+  { abort, release, tenant }: Pick<StreamAnswer, 'abort' | 'release'> & Pick<ReadControl, 'tenant'>,
+): Promise<StreamAnswer> {
   const observer = new SseObserver(observing(request))
-  const bytes = observer.push(streamOfCompletion(parseJson(body) as Record<string, unknown>))
+  const { body: stream } = await converted(completionAsStream, body, null, tenant)
+  const bytes = observer.push(stream.subarray(0, PIECE_BYTES))
   const events = asEvents({ candidate, status, headers, attempts, upstreamMs, request })
-  return { ...events, stream: true, head: bytes ? [bytes] : [], rest: NOTHING, observer, abort, release }
+  const rest = pieces(stream.subarray(PIECE_BYTES))
+  return { ...events, stream: true, head: bytes ? [bytes] : [], rest, observer, abort, release }
+}
+
+const PIECE_BYTES = 256 * 1024
+
+async function* pieces(stream: Buffer): AsyncGenerator<Uint8Array, undefined> {
+  for (let at = 0; at < stream.length; at += PIECE_BYTES) {
+    // Else a client that reads at once would be the only one served meanwhile.
+    await nextTurn()
+    yield stream.subarray(at, at + PIECE_BYTES)
+  }
 }
 
 const NOTHING: AsyncIterator<Uint8Array> = { next: async () => ({ value: undefined, done: true }) }

@@ -1,7 +1,9 @@
+import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../../config/schema.ts'
 import { atEndOfTick } from '../../runtime/end-of-tick.ts'
 import { EphemeralMap } from '../../runtime/ephemeral-map.ts'
+import { inTime } from '../../runtime/in-time.ts'
 import { userHash, userKey } from '../../runtime/keys.ts'
 import type { Charge } from '../limits.ts'
 import type { InteractionRecord, RewardRecord } from '../records/codec.ts'
@@ -9,7 +11,9 @@ import { interactionLine, readInteraction, readReward, rewardLine } from '../rec
 import { summaryOf } from '../records/summary.ts'
 import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type Store, StoreError } from '../store.ts'
 import { chargeLine, readCharge } from './charge-line.ts'
-import { Spool } from './spool.ts'
+import { Parked } from './parked.ts'
+import type { Lines } from './segment.ts'
+import { KEEP_MS, Spool } from './spool.ts'
 
 /** Of one batch: SQLite blocks the process meanwhile, some 30 us a row, and requests get their turn between two. */
 const BATCH_ROWS = 64
@@ -20,6 +24,8 @@ const MAX_IN_MEMORY = 4_096
 const MAX_FINDABLE = 5_000
 const ADOPT_MS = 15_000
 const RETRY = { firstMs: 100, maxMs: 2_000 }
+/** So long a tenant's part of the store holds up the others. */
+const PATIENCE_MS = 500
 
 type Row =
   | { type: 'interaction'; record: InteractionRecord }
@@ -68,11 +74,14 @@ export interface RecorderEvents {
  * they said so, and what it had not delivered is delivered by the next one on the same directory. Batches reach the
  * store within `flush_ms`, in order; the store leaves out what it has. After a failure the last seconds' records are
  * delivered once more. While the store is away the spool is also synced to the disk once a batch; the loss of power may
- * cost the last `flush_ms` (and what the store itself had not synced).
+ * cost the last `flush_ms` (and what the store itself had not synced). Where a tenant's part of the store is away by
+ * itself, that tenant's records alone wait (`Parked`).
  */
 export class Recorder {
   readonly #store: Store
   readonly #spool: Spool
+  /** Rows of tenants whose part of the store is away by itself. */
+  readonly #parked: Parked
   readonly #flushMs: number
   readonly #events: RecorderEvents
   readonly #adoption: NodeJS.Timeout
@@ -100,11 +109,22 @@ export class Recorder {
   /** @throws Error when the spool's directory can't be written */
   constructor(store: Store, spool: Config['spool'], events: RecorderEvents = {}) {
     this.#store = store
-    this.#spool = new Spool({ path: spool.path, maxBytes: spool.max_bytes })
+    const parkedBytes = (): number => this.#parked.pendingBytes
+    this.#spool = new Spool({ path: spool.path, maxBytes: spool.max_bytes }, parkedBytes)
+    this.#parked = new Parked({
+      dir: join(this.#spool.home, 'parked'),
+      // What one tenant waits for leaves room for the others.
+      maxBytes: spool.max_bytes / 2,
+      keepMs: KEEP_MS,
+      deliver: (lines) => this.#deliverParked(lines),
+      away: (error) => this.#events.away?.(error),
+      back: () => this.#events.back?.(),
+    })
     this.#flushMs = spool.flush_ms
     this.#events = events
     this.#adoption = setInterval(() => {
       this.#spool.tidy()
+      this.#parked.tidy()
       this.#schedule(0)
     }, ADOPT_MS).unref()
     this.#schedule(0)
@@ -218,14 +238,19 @@ export class Recorder {
     }
   }
 
-  /** Delivers what waits. False = the store is away: the rest stays in the spool. */
-  async flush(): Promise<boolean> {
+  /**
+   * Delivers what waits. False = the store is away, or somebody's part of it: the rest stays in the spool.
+   *
+   * @param tenant nobody else's part is waited for
+   */
+  async flush(tenant?: string): Promise<boolean> {
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#writeFresh()
     await this.#running
     await this.#run()
-    return this.#away === null
+    await this.#parked.flush(tenant)
+    return this.#away === null && (tenant === undefined ? this.#parked.reason === null : !this.#parked.has(tenant))
   }
 
   /** Delivers what waits, and leaves the rest to the next process. Takes no more records. */
@@ -239,11 +264,13 @@ export class Recorder {
     clearTimeout(this.#timer)
     await this.#running
     await this.#spool.sync()
+    this.#parked.close()
     this.#spool.close()
   }
 
   status(): RecorderStatus {
-    return { ...this.#counts, spooledBytes: this.#spool.pendingBytes, away: this.#away }
+    const spooledBytes = this.#spool.pendingBytes + this.#parked.pendingBytes
+    return { ...this.#counts, spooledBytes, away: this.#away ?? this.#parked.reason }
   }
 
   readonly #writeFresh = () => {
@@ -329,7 +356,12 @@ export class Recorder {
     const still = this.#newlyOpen.filter(({ tenant, id }) => this.#open.has(userKey(tenant, id)))
     for (const summary of this.#newlyOpen) this.#announcing.delete(summary)
     this.#newlyOpen = []
-    if (still.length > 0) await this.#store.openInteractions(still)
+    if (still.length === 0) return
+    if (!this.#store.isDivided) return this.#store.openInteractions(still)
+    // A part that hangs must not hold up the others' records, and what can't be told here is told when it ends.
+    for (const [tenant, rows] of Map.groupBy(still, (row) => row.tenant)) {
+      if (!this.#parked.has(tenant)) void this.#store.openInteractions(rows).catch(() => undefined)
+    }
   }
 
   /** False = nothing waits. */
@@ -341,19 +373,83 @@ export class Recorder {
         return false
       }
       const rows = batch.lines.flatMap((line) => this.#parse(line))
-      await this.#send(rows)
+      const { taken, waiting } = await this.#sendOrPark(rows)
       this.#spool.advance(batch.bytes)
-      if (batch.kind === 'again') this.#isBack()
-      else this.#delivered(rows, batch.kind === 'own' ? batch.lines.length : 0)
+      this.#isBack()
+      this.#counts.queued += waiting - (batch.kind === 'own' ? batch.lines.length : 0)
+      if (batch.kind !== 'again') this.#delivered(taken)
       return true
     }
     const rows = this.#rows.slice(0, BATCH_ROWS)
     if (rows.length === 0) return false
-    await this.#send(rows)
+    const { taken, waiting } = await this.#sendOrPark(rows)
     if (!this.#onDisk) this.#rows = this.#rows.slice(rows.length)
     this.#spool.advance(rows.reduce((sum, { bytes }) => sum + bytes, 0))
-    this.#delivered(rows, rows.length)
+    this.#isBack()
+    this.#counts.queued += waiting - rows.length
+    this.#delivered(taken)
     return true
+  }
+
+  /**
+   * Where a tenant's part of the store is away by itself, their rows are put aside, and they go on waiting.
+   *
+   * @returns what the store has taken, and how many wait
+   * @throws StoreError where nobody's get on
+   */
+  async #sendOrPark(rows: Row[]): Promise<{ taken: Row[]; waiting: number }> {
+    if (!this.#store.isDivided) {
+      await this.#send(rows)
+      return { taken: rows, waiting: 0 }
+    }
+    const failures = new Map<string, StoreError>()
+    const byTenant = Map.groupBy(rows, ({ record }) => record.tenant)
+    await Promise.all(
+      [...byTenant].map(async ([tenant, theirs]) => {
+        if (this.#parked.has(tenant)) return
+        const failure = await inTime(failureOf(this.#send(theirs)), PATIENCE_MS, () => new StoreError('no answer yet'))
+        if (failure) failures.set(tenant, failure)
+      }),
+    )
+    const taken: Row[] = []
+    let waiting = 0
+    try {
+      await this.#park(failures)
+      for (const [tenant, theirs] of byTenant) {
+        if (!this.#parked.has(tenant)) {
+          taken.push(...theirs)
+          continue
+        }
+        const fit = this.#parked.add(tenant, theirs.map(lineOf))
+        waiting += fit
+        if (fit < theirs.length) this.#drop(theirs.length - fit)
+      }
+    } catch (error) {
+      throw new StoreError('The store is away, and the disk refuses', { cause: error })
+    }
+    return { taken, waiting }
+  }
+
+  /** From now on these wait; what the store took of them in the last seconds may be lost with it. */
+  async #park(failures: ReadonlyMap<string, StoreError>): Promise<void> {
+    if (failures.size === 0) return
+    const again = new Map<string, string[]>([...failures.keys()].map((tenant) => [tenant, []]))
+    const names = [...failures.keys()].map((tenant) => `"tenant":${JSON.stringify(tenant)}`)
+    for (const lines of this.#spool.delivered(BATCH_BYTES)) {
+      for (const line of lines) {
+        if (names.some((name) => line.includes(name))) again.get(tenantIn(line))?.push(line)
+      }
+      await nextTurn()
+    }
+    for (const [tenant, error] of failures) this.#parked.begin(tenant, again.get(tenant) ?? [], error)
+  }
+
+  async #deliverParked({ lines, isAgain }: Lines): Promise<void> {
+    const rows = lines.flatMap((line) => this.#parse(line))
+    await this.#send(rows)
+    if (isAgain) return
+    this.#counts.queued -= lines.length
+    this.#delivered(rows)
   }
 
   async #send(rows: Row[]): Promise<void> {
@@ -377,10 +473,8 @@ export class Recorder {
     }
   }
 
-  #delivered(rows: Row[], queued: number): void {
-    this.#isBack()
+  #delivered(rows: readonly Row[]): void {
     this.#counts.delivered += rows.length
-    this.#counts.queued -= queued
     for (const { type, record } of rows) {
       if (type !== 'interaction') continue
       this.#findable.delete(userKey(record.tenant, record.id))
@@ -423,6 +517,26 @@ export class Recorder {
 function lineOf({ type, record }: Row): string {
   if (type === 'charge') return chargeLine(record)
   return type === 'interaction' ? interactionLine(record) : rewardLine(record)
+}
+
+/** '' where it can't be read. */
+function tenantIn(line: string): string {
+  try {
+    return String(JSON.parse(line).tenant)
+  } catch {
+    return ''
+  }
+}
+
+/** @throws what is no fault of the store's */
+async function failureOf(work: Promise<void>): Promise<StoreError | null> {
+  try {
+    await work
+    return null
+  } catch (error) {
+    if (error instanceof StoreError) return error
+    throw error
+  }
 }
 
 async function append(store: Store, rows: Row[]): Promise<void> {

@@ -3,7 +3,6 @@ import {
   fdatasync,
   ftruncateSync,
   openSync,
-  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -12,6 +11,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { nextLines, type Segment } from './segment.ts'
 import { doneName, isDone, SpoolHome } from './spool-home.ts'
 
 const SEGMENT_BYTES = 1024 * 1024
@@ -19,8 +19,7 @@ const SEGMENT_BYTES = 1024 * 1024
  * How long delivered lines are kept, to be delivered again (`rewind`): a Redis that dies may lose what it had
  * acknowledged.
  */
-const KEEP_MS = 5_000
-const NEWLINE = 10
+export const KEEP_MS = 5_000
 /** UTF-8 of a UTF-16 unit. */
 const MOST_BYTES_PER_CHAR = 3
 /** What is being appended, where it fits. */
@@ -28,13 +27,7 @@ const SCRATCH = Buffer.allocUnsafeSlow(64 * 1024)
 
 const datasync = promisify(fdatasync)
 
-interface Segment {
-  path: string
-  size: number
-  /** Everything before it is delivered. */
-  offset: number
-  /** Everything before it has been delivered at least once. */
-  once: number
+interface OwnSegment extends Segment {
   /** False: an earlier process wrote it. */
   own: boolean
   /** When the last of it was delivered, on the monotonic clock. */
@@ -58,15 +51,21 @@ export class Spool {
   readonly #home: SpoolHome
   readonly #maxBytes: number
   /** Oldest first; the last one is being written. */
-  readonly #segments: Segment[] = []
+  readonly #segments: OwnSegment[] = []
   #fd: number
   #count = 0
   #pendingBytes = 0
 
-  /** @throws Error when the directory can't be written */
-  constructor({ path, maxBytes }: { path: string; maxBytes: number }) {
+  readonly #besides: () => number
+
+  /**
+   * @param besides bytes in its folder that are not its own, of `maxBytes`
+   * @throws Error when the directory can't be written
+   */
+  constructor({ path, maxBytes }: { path: string; maxBytes: number }, besides = () => 0) {
     this.#home = new SpoolHome(path)
     this.#maxBytes = maxBytes
+    this.#besides = besides
     this.#fd = this.#newSegment()
   }
 
@@ -75,7 +74,12 @@ export class Spool {
     return this.#pendingBytes
   }
 
-  get #current(): Segment {
+  /** Its folder: what is left there when this process ends goes to its heir. */
+  get home(): string {
+    return this.#home.path
+  }
+
+  get #current(): OwnSegment {
     return this.#segments.at(-1)!
   }
 
@@ -112,7 +116,7 @@ export class Spool {
 
   /** False: nothing was written. */
   #write(buffer: Buffer, bytes: number): boolean {
-    if (this.#pendingBytes + bytes > this.#maxBytes) return false
+    if (this.#pendingBytes + this.#besides() + bytes > this.#maxBytes) return false
     try {
       if (this.#current.size >= SEGMENT_BYTES) this.#rotate()
       for (let written = 0; written < bytes; ) written += writeSync(this.#fd, buffer, written, bytes - written)
@@ -131,18 +135,9 @@ export class Spool {
     for (;;) {
       const segment = this.#segments.find(({ offset, size }) => offset < size)
       if (!segment) return null
-      const { offset, once, size, own } = segment
-      const isAgain = offset < once
-      const left = (isAgain ? once : size) - offset
-      const buffer = readAt(segment, Math.min(left, maxBytes))
-      const end = buffer.lastIndexOf(NEWLINE) + 1
-      if (end > 0) {
-        const kind = isAgain ? 'again' : own ? 'own' : 'adopted'
-        return { lines: buffer.toString('utf8', 0, end - 1).split('\n'), bytes: end, kind }
-      }
-      // One line longer than that; or, at a segment's end, one that a dying process did not finish.
-      if (buffer.length < left) maxBytes *= 2
-      else this.advance(left)
+      const { lines, bytes, isAgain } = nextLines(segment, maxBytes)
+      if (lines.length > 0) return { lines, bytes, kind: isAgain ? 'again' : segment.own ? 'own' : 'adopted' }
+      this.advance(bytes)
     }
   }
 
@@ -160,6 +155,18 @@ export class Spool {
       this.#markDone(segment)
     }
     this.#dropOld()
+  }
+
+  /** What was delivered in the last seconds, some lines at a time: it is still here. */
+  *delivered(maxBytes: number): Generator<string[]> {
+    for (const segment of [...this.#segments]) {
+      const size = segment.offset
+      for (let offset = 0; offset < size && this.#segments.includes(segment); ) {
+        const { lines, bytes } = nextLines({ path: segment.path, size, offset, once: 0 }, maxBytes)
+        yield lines
+        offset += bytes
+      }
+    }
   }
 
   /** What was delivered in the last seconds is to be delivered again. True when there is something. */
@@ -235,7 +242,7 @@ export class Spool {
    * Else an heir would deliver it again, and the heir's heir: a process that dies again and again would fill the spool
    * with what the store has.
    */
-  #markDone(segment: Segment): void {
+  #markDone(segment: OwnSegment): void {
     const { path, offset, size } = segment
     if (segment === this.#current || offset < size || isDone(path)) return
     try {
@@ -267,21 +274,5 @@ export class Spool {
     } catch {
       // Then the torn line is left: it has no newline, and the next line joins it. Both are counted as unreadable.
     }
-  }
-}
-
-function readAt({ path, offset }: Segment, bytes: number): Buffer {
-  const buffer = Buffer.allocUnsafe(bytes)
-  const fd = openSync(path, 'r')
-  try {
-    let read = 0
-    while (read < bytes) {
-      const got = readSync(fd, buffer, read, bytes - read, offset + read)
-      if (got === 0) break
-      read += got
-    }
-    return buffer.subarray(0, read)
-  } finally {
-    closeSync(fd)
   }
 }

@@ -32,6 +32,11 @@ export class RedisAccess {
     this.#deadlineMs = config.command_timeout_ms
   }
 
+  /** A single server answers or it does not; a cluster may do so for some tenants only. */
+  get isDivided(): boolean {
+    return !(this.client instanceof Redis)
+  }
+
   readonly run = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
     this.ask(tenant, () => this.#script(script, on, args))
 
@@ -64,12 +69,12 @@ export class RedisAccess {
     this.client.disconnect()
   }
 
-  /** A single server answers or it does not; a cluster may do so for some tenants only. */
-  #guardOf(tenant: string): RedisGuard {
-    const part = this.client instanceof Redis ? '' : tenant
+  /** @param of a tenant; or a key of all, whose part is another than that of those beside it */
+  #guardOf(of: string): RedisGuard {
+    const part = this.isDivided ? of : ''
     let guard = this.#guards.get(part)
     if (!guard) {
-      const probed = tenant === '{keys}' ? keys.tenantKeys.records : keys.probe(tenant)
+      const probed = keys.isOfAll(of) ? of : keys.probe(of)
       guard = new RedisGuard(
         () => this.client.exists(probed),
         this.#deadlineMs,

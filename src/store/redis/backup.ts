@@ -113,7 +113,7 @@ export class RedisBackup implements Backup {
   }
 
   fingerprint(): Promise<string | null> {
-    return this.#redis.ask('{keys}', () => this.#redis.client.get(keys.SECRET_FINGERPRINT))
+    return this.#redis.ask(keys.SECRET_FINGERPRINT, () => this.#redis.client.get(keys.SECRET_FINGERPRINT))
   }
 
   async erasedAt(tenant: string, userHash: string): Promise<number> {
@@ -218,7 +218,7 @@ export class RedisBackup implements Backup {
 
   /** Which processes they are (`run_id`), in words that are compared. */
   async #serversOf(nodes: readonly Redis[]): Promise<string> {
-    const infos = await Promise.all(nodes.map((node) => this.#redis.askLong('{keys}', () => node.info('server'))))
+    const infos = await Promise.all(nodes.map((node) => this.#redis.askLong(keys.NODES, () => node.info('server'))))
     return infos
       .map((info) => /^run_id:(\w+)/m.exec(info)?.[1] ?? '')
       .sort()
@@ -236,7 +236,7 @@ export class RedisBackup implements Backup {
       if (known !== null && address < known[0]) continue
       let cursor = known !== null && address === known[0] ? known[1] : '0'
       do {
-        const [next, found] = await this.#redis.askLong('{keys}', () =>
+        const [next, found] = await this.#redis.askLong(keys.NODES, () =>
           node.scan(cursor, 'MATCH', `${keys.tag('*')}*`, 'COUNT', KEYS_A_SCAN),
         )
         cursor = next
@@ -260,7 +260,7 @@ export class RedisBackup implements Backup {
     from: Place | null,
   ): AsyncGenerator<Piece> {
     const { client } = this.#redis
-    const tenants = (await this.#redis.askLong('{keys}', () => client.smembers(keys.TENANTS))).sort()
+    const tenants = (await this.#redis.askLong(keys.TENANTS, () => client.smembers(keys.TENANTS))).sort()
     for (const tenant of tenants.filter((name) => from === null || name >= from[0])) {
       let after = from !== null && tenant === from[0] ? `(${from[1]}` : '-'
       // Not what comes meanwhile: it might come as fast as it is read.

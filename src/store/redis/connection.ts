@@ -120,6 +120,8 @@ function createCluster(nodes: string[], common: CommonOptions): Cluster {
   return new Cluster(nodes.map(hostAndPort), {
     redisOptions: common,
     enableOfflineQueue: false,
+    // It asks one node, any: where that is the one that is away, a process that starts would wait until it is back.
+    enableReadyCheck: false,
     slotsRefreshTimeout: CONNECT_MS,
     clusterRetryStrategy: backoff,
     clusterNodeRetryStrategy: backoff,

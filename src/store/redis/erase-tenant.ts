@@ -23,14 +23,14 @@ export async function eraseTenant(
   await redis.askLong(tenant, () => client.set(keys.tenantErased(tenant), Date.now(), 'PX', rememberMs))
   let gone = 0
   for (const { id, hash } of await tenantKeys.listKeys(tenant)) {
-    await redis.askLong('{keys}', () => client.hdel(keys.tenantKeys.records, hash, `${hash}:revoked`))
-    await redis.askLong('{keys}', () => client.hdel(keys.tenantKeys.ids, id))
+    await redis.askLong(keys.tenantKeys.records, () => client.hdel(keys.tenantKeys.records, hash, `${hash}:revoked`))
+    await redis.askLong(keys.tenantKeys.records, () => client.hdel(keys.tenantKeys.ids, id))
     gone++
   }
   for (const node of nodesOf(client)) gone += await eraseOn(redis, node, tenant)
-  await redis.askLong('{keys}', () => client.srem(keys.TENANTS, tenant))
+  await redis.askLong(keys.TENANTS, () => client.srem(keys.TENANTS, tenant))
   for (const kind of ['keys', 'all']) {
-    await redis.askLong('{keys}', () => client.publish(keys.CHANGES, JSON.stringify({ kind, tenant })))
+    await redis.askLong(keys.CHANGES, () => client.publish(keys.CHANGES, JSON.stringify({ kind, tenant })))
   }
   return gone
 }
@@ -55,11 +55,11 @@ export async function listErasures(redis: RedisAccess): Promise<Erasure[]> {
   for (const node of nodesOf(redis.client)) {
     let cursor = '0'
     do {
-      const [next, found] = await redis.askLong('{keys}', () =>
+      const [next, found] = await redis.askLong(keys.NODES, () =>
         node.scan(cursor, 'MATCH', `${keys.tenantErased('*')}*`, 'COUNT', KEYS_A_SCAN),
       )
       cursor = next
-      const times = await Promise.all(found.map((key) => redis.askLong('{keys}', () => node.get(key))))
+      const times = await Promise.all(found.map((key) => redis.askLong(keys.NODES, () => node.get(key))))
       for (const [i, key] of found.entries()) {
         const [, tenant, userHash] = /^pr:\{([^}]*)\}:erased:(.*)$/s.exec(key) ?? []
         const at = times[i] ?? null

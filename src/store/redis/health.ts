@@ -74,7 +74,7 @@ export class RedisHealth {
   /** Before the first check: who is there. What can't be asked is asked by the next check. */
   async lookAround(): Promise<void> {
     const ids = await this.#redis
-      .ask('{keys}', () => this.#redis.client.zrange(keys.REPLICAS, '0', '-1'))
+      .ask(keys.REPLICAS, () => this.#redis.client.zrange(keys.REPLICAS, '0', '-1'))
       .catch(() => null)
     if (ids === null) return
     this.#hasLooked = true
@@ -98,7 +98,7 @@ export class RedisHealth {
   /** As `Store.check`. */
   async check(): Promise<string[]> {
     const args = [this.#id, SILENT_MS, READS_PACKED, READS_SHARED]
-    const counts = await this.#redis.run('{keys}', 'check-in', [keys.REPLICAS], args)
+    const counts = await this.#redis.run(keys.REPLICAS, 'check-in', [keys.REPLICAS], args)
     const [count, earlier, before] = counts as [number, number, number]
     this.#isIn = true
     this.#hasLooked = true
@@ -115,7 +115,7 @@ export class RedisHealth {
   /** This process goes: what is left is shared by the others. */
   async leave(): Promise<void> {
     if (!this.#isIn) return
-    await this.#redis.ask('{keys}', () => this.#redis.client.zrem(keys.REPLICAS, this.#id)).catch(() => undefined)
+    await this.#redis.ask(keys.REPLICAS, () => this.#redis.client.zrem(keys.REPLICAS, this.#id)).catch(() => undefined)
   }
 
   /** Where a server does not say, nothing is known. */
@@ -124,7 +124,7 @@ export class RedisHealth {
     const { client } = this.#redis
     const servers: (Redis | Cluster)[] = client instanceof Cluster ? client.nodes('master') : [client]
     const told = await Promise.all(
-      servers.map((server) => this.#redis.ask('{keys}', () => server.info('memory')).catch(() => '')),
+      servers.map((server) => this.#redis.ask(keys.NODES, () => server.info('memory')).catch(() => '')),
     )
     const policy = told.map(evictionOf).find((name) => name !== null)
     this.#evicts =

@@ -28,7 +28,8 @@ import { entryOf, type KeptRow, noteEntry, readStream, readUserLog } from './str
 
 /** Rows a script: Redis does nothing else meanwhile. */
 const ROWS_PER_SCRIPT = 64
-const READ_ROWS = 256
+/** Read at once: what they hold is parsed in one go. */
+const READ_ROWS = 64
 /** Of an index, as `find-completions.lua` asks them. */
 const SLICES_PER_SCRIPT = 32
 /** Of a stream; whole nodes of it, some hundred rows each. */
@@ -51,7 +52,8 @@ export class RedisRecords {
   readonly #retentionMs: number
   readonly #replicas: Replicas
   readonly #shared: SharedRows
-  readonly #knownTenants = new Set<string>()
+  /** True: the server has it; false: it may not. */
+  readonly #knownTenants = new Map<string, boolean>()
 
   constructor(redis: RedisAccess, retentionMs: number, replicas: Replicas, shared: SharedRows) {
     this.#redis = redis
@@ -59,7 +61,7 @@ export class RedisRecords {
     this.#shared = shared
     this.#retentionMs = retentionMs
     // A server that comes back may have forgotten them.
-    for (const event of ['ready', '+node']) redis.client.on(event, () => this.#knownTenants.clear())
+    for (const event of ['ready', '+node']) redis.client.on(event, () => this.#doubtTenants())
   }
 
   async openInteractions(rows: InteractionSummary[]): Promise<void> {
@@ -241,7 +243,7 @@ export class RedisRecords {
 
   /** Drops what is too old also of tenants that write no more. @throws StoreError where a tenant's part is away */
   async sweep(): Promise<void> {
-    this.#knownTenants.clear()
+    this.#doubtTenants()
     const oldest = Math.max(0, Date.now() - this.#retentionMs)
     await eachOnItsOwn(await this.#tenants({}), async (tenant) => {
       for (const stream of [keys.interactions(tenant), keys.rewards(tenant)]) {
@@ -266,10 +268,26 @@ export class RedisRecords {
     }
   }
 
+  #doubtTenants(): void {
+    for (const tenant of this.#knownTenants.keys()) this.#knownTenants.set(tenant, false)
+  }
+
+  /**
+   * Names lie elsewhere than rows in a cluster: while they are away, whoever has a log has been noted before, and goes
+   * on.
+   */
   async #noteTenant(tenant: string): Promise<void> {
-    if (this.#knownTenants.has(tenant)) return
-    await this.#redis.askLong('{keys}', () => this.#redis.client.sadd(keys.TENANTS, tenant))
-    this.#knownTenants.add(tenant)
+    if (this.#knownTenants.get(tenant)) return
+    const { client } = this.#redis
+    try {
+      await this.#redis.askLong(keys.TENANTS, () => client.sadd(keys.TENANTS, tenant))
+      this.#knownTenants.set(tenant, true)
+    } catch (error) {
+      if (this.#knownTenants.has(tenant)) return
+      const logs = [keys.interactions(tenant), keys.rewards(tenant)]
+      if ((await this.#redis.askLong(tenant, () => client.exists(...logs))) === 0) throw error
+      this.#knownTenants.set(tenant, false)
+    }
   }
 
   /** Tenant by tenant; of one user by the user's index. */
@@ -309,7 +327,7 @@ export class RedisRecords {
 
   async #tenants({ tenant }: RecordFilter): Promise<string[]> {
     if (tenant !== undefined) return [tenant]
-    return (await this.#redis.askLong('{keys}', () => this.#redis.client.smembers(keys.TENANTS))).sort()
+    return (await this.#redis.askLong(keys.TENANTS, () => this.#redis.client.smembers(keys.TENANTS))).sort()
   }
 }
 

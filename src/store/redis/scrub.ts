@@ -23,7 +23,7 @@ const LOCK_MS = 60_000
  */
 export async function scrubVectors(redis: RedisAccess, read: ReadVectors): Promise<number> {
   let scrubbed = 0
-  const tenants = await redis.askLong('{keys}', () => redis.client.smembers(keys.TENANTS))
+  const tenants = await redis.askLong(keys.TENANTS, () => redis.client.smembers(keys.TENANTS))
   await eachOnItsOwn(tenants, async (tenant) => {
     const [lock, done] = [keys.scrubbing(tenant), keys.isScrubbed(tenant)]
     if ((await redis.askLong(tenant, () => redis.client.exists(done))) === 1) return

@@ -88,6 +88,10 @@ export class RedisStore implements BackupStore {
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
+  get isDivided(): boolean {
+    return this.#redis.isDivided
+  }
+
   get hasEarlierReplicas(): boolean {
     return this.#health.hasEarlier
   }
@@ -178,7 +182,7 @@ export class RedisStore implements BackupStore {
     if (fields.length === 0) return 0
     const gone = await this.#redis.ask(tenant, () => this.#redis.client.hdel(hash, ...fields))
     const change: Invalidation = { kind: 'evidence', tenant }
-    await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
+    await this.#redis.ask(keys.CHANGES, () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
     return gone
   }
 
@@ -248,13 +252,13 @@ export class RedisStore implements BackupStore {
   }
 
   async #announce(change: Invalidation): Promise<void> {
-    await this.#redis.ask('{keys}', () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
+    await this.#redis.ask(keys.CHANGES, () => this.#redis.client.publish(keys.CHANGES, JSON.stringify(change)))
   }
 
   sharedSecret(proposed: string): Promise<string>
   sharedSecret(proposed: null): Promise<string | null>
   sharedSecret(proposed: string | null): Promise<string | null> {
-    return this.#redis.ask('{keys}', async () => {
+    return this.#redis.ask(keys.SHARED_SECRET, async () => {
       if (proposed !== null) await this.#redis.client.set(keys.SHARED_SECRET, proposed, 'NX')
       return (await this.#redis.client.get(keys.SHARED_SECRET)) ?? proposed
     })
@@ -262,7 +266,7 @@ export class RedisStore implements BackupStore {
 
   secretFingerprint(proposed: string, replaces: readonly string[]): Promise<string> {
     const { client } = this.#redis
-    return this.#redis.ask('{keys}', async () => {
+    return this.#redis.ask(keys.SECRET_FINGERPRINT, async () => {
       await client.set(keys.SECRET_FINGERPRINT, proposed, 'NX')
       const noted = (await client.get(keys.SECRET_FINGERPRINT)) ?? proposed
       if (!replaces.includes(noted)) return noted
@@ -276,7 +280,7 @@ export class RedisStore implements BackupStore {
   }
 
   async ping(): Promise<void> {
-    await this.#redis.ask('{keys}', () => this.#redis.client.exists(keys.tenantKeys.records))
+    await this.#redis.ask(keys.tenantKeys.records, () => this.#redis.client.exists(keys.tenantKeys.records))
   }
 
   async check(): Promise<string[]> {

@@ -11,7 +11,7 @@ export class RedisTenantKeys {
   }
 
   async findKey(hash: string): Promise<KeyRecord | null> {
-    const [json, revoked] = await this.#redis.ask('{keys}', () =>
+    const [json, revoked] = await this.#redis.ask(keys.tenantKeys.records, () =>
       this.#redis.client.hmget(keys.tenantKeys.records, hash, `${hash}:revoked`),
     )
     return json ? keyOf(json, revoked ?? null) : null
@@ -19,7 +19,7 @@ export class RedisTenantKeys {
 
   async createKey(key: KeyRecord): Promise<void> {
     const { revokedAt, ...rest } = key
-    const created = await this.#redis.run('{keys}', 'create-key', KEY_KEYS, [
+    const created = await this.#redis.run(keys.tenantKeys.records, 'create-key', KEY_KEYS, [
       key.id,
       key.hash,
       JSON.stringify(rest),
@@ -33,7 +33,7 @@ export class RedisTenantKeys {
     const records = new Map<string, string>()
     let cursor = '0'
     do {
-      const [next, fields] = await this.#redis.ask('{keys}', () =>
+      const [next, fields] = await this.#redis.ask(keys.tenantKeys.records, () =>
         this.#redis.client.hscan(keys.tenantKeys.records, cursor, 'COUNT', 500),
       )
       cursor = next
@@ -47,7 +47,7 @@ export class RedisTenantKeys {
   }
 
   async revokeKey(id: string, at: number): Promise<boolean> {
-    return (await this.#redis.run('{keys}', 'revoke-key', KEY_KEYS, [id, at, keys.CHANGES])) === 1
+    return (await this.#redis.run(keys.tenantKeys.records, 'revoke-key', KEY_KEYS, [id, at, keys.CHANGES])) === 1
   }
 }
 

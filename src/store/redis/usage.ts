@@ -4,6 +4,7 @@ import * as keys from './keys.ts'
 
 /** Days asked for in one go. */
 const DAYS_AT_ONCE = 50
+const FIELDS_AT_ONCE = 500
 
 export class RedisUsage implements UsageLog {
   readonly #redis: RedisAccess
@@ -13,20 +14,46 @@ export class RedisUsage implements UsageLog {
   }
 
   async read(tenant: string, { scope, id, from, to }: UsageFilter): Promise<UsageRow[]> {
-    const rows: UsageRow[] = []
     const days = daysBetween(from, to)
     const field = scope === 'tenant' ? 'tenant' : id === undefined ? null : scope === 'key' ? `key:${id}` : id
+    const rows: UsageRow[] = []
+    const take = (fields: Iterable<[string, string]>, day: string) => {
+      const ofDay = usageOf(Object.fromEntries(fields), day, scope === 'user')
+      for (const row of ofDay) if (row.scope === scope) rows.push(row)
+    }
+    if (field === null) {
+      for (const day of days)
+        for await (const fields of this.#fields(tenant, keyFor(tenant, scope, day))) take(fields, day)
+      return rows
+    }
     for (let i = 0; i < days.length; i += DAYS_AT_ONCE) {
       const part = days.slice(i, i + DAYS_AT_ONCE)
       const found = await this.#redis.askLong(tenant, () =>
-        Promise.all(part.map((day) => this.#ofDay(keyFor(tenant, scope, day), field))),
+        Promise.all(part.map((day) => this.#redis.client.hget(keyFor(tenant, scope, day), field))),
       )
-      for (const [at, fields] of found.entries()) {
-        const ofDay = usageOf(Object.fromEntries(fields), part[at] as string, scope === 'user')
-        rows.push(...ofDay.filter((row) => row.scope === scope))
-      }
+      for (const [at, lines] of found.entries()) if (lines !== null) take([[field, lines]], part[at] as string)
     }
     return rows
+  }
+
+  /** Some at a time: of users there may be many. */
+  async *#fields(tenant: string, key: string): AsyncGenerator<[name: string, lines: string][]> {
+    const seen = new Set<string>()
+    let cursor = '0'
+    do {
+      const [next, found] = await this.#redis.askLong(tenant, () =>
+        this.#redis.client.hscan(key, cursor, 'COUNT', FIELDS_AT_ONCE),
+      )
+      cursor = next
+      const fields: [string, string][] = []
+      for (let i = 0; i < found.length; i += 2) {
+        const name = found[i] as string
+        // A hash that grows meanwhile tells some twice.
+        if (!seen.has(name)) fields.push([name, found[i + 1] as string])
+        seen.add(name)
+      }
+      yield fields
+    } while (cursor !== '0')
   }
 
   /** Forgets a user's sums. */
@@ -34,12 +61,6 @@ export class RedisUsage implements UsageLog {
     await this.#redis.askLong(tenant, () =>
       Promise.all(days.map((day) => this.#redis.client.hdel(keys.usersUsage(tenant, day), user))),
     )
-  }
-
-  async #ofDay(key: string, field: string | null): Promise<[name: string, lines: string][]> {
-    if (field === null) return Object.entries(await this.#redis.client.hgetall(key))
-    const lines = await this.#redis.client.hget(key, field)
-    return lines === null ? [] : [[field, lines]]
   }
 }
 

@@ -1,6 +1,7 @@
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { microBatch } from '../../runtime/micro-batch.ts'
 import { type Invalidation, StoreError } from '../store.ts'
 import { DiskReserve } from './reserve.ts'
@@ -8,8 +9,9 @@ import { migrate } from './schema.ts'
 import { prepareStatements } from './statements.ts'
 import { CHECKPOINT_BYTES, WriteAheadLog } from './wal.ts'
 
-/** Waiting for another process on the same file blocks this one: rather an error. */
+/** So long another process on the same file is waited for; not inside SQLite, which would hold up the event loop. */
 const BUSY_TIMEOUT_MS = 1_000
+const BETWEEN_TRIES_MS = 2
 /** More would hold up the event loop for too long. */
 const WRITES_PER_COMMIT = 64
 const SOON_MS = 20
@@ -19,6 +21,8 @@ export type Row = Record<string, SQLOutputValue>
 type When = 'now' | 'together' | 'soon'
 
 interface Write {
+  /** When it was first tried, on the monotonic clock. */
+  since?: number
   work: () => [result: unknown, change?: Invalidation]
   resolve: (result: unknown) => void
   reject: (error: unknown) => void
@@ -49,6 +53,8 @@ export class SqliteFile {
   #isDue = false
   /** Another thread has the file for a moment: waiting for it inside SQLite would hold up the event loop. */
   #isHeld = false
+  /** Another process has it. */
+  #retry: NodeJS.Timeout | undefined
 
   /**
    * @param note called inside the transaction of a change, @param tell after it
@@ -73,6 +79,7 @@ export class SqliteFile {
       truncateHere: () => truncateLog(this.db),
     })
     this.sql = prepareStatements(this.db)
+    this.db.exec('PRAGMA busy_timeout = 0')
     this.#note = note
     this.#tell = tell
   }
@@ -82,12 +89,15 @@ export class SqliteFile {
     this.#shared.push(part)
   }
 
-  /** Runs reads. */
+  /** Runs reads. They may be run again: `work` changes nothing. */
   async read<T>(work: () => T): Promise<T> {
-    try {
-      return work()
-    } catch (error) {
-      throw storeError(error)
+    for (const from = performance.now(); ; ) {
+      try {
+        return work()
+      } catch (error) {
+        if (!isBusy(error) || isOver(from)) throw storeError(error)
+        await sleep(BETWEEN_TRIES_MS)
+      }
     }
   }
 
@@ -145,7 +155,10 @@ export class SqliteFile {
 
   async close(): Promise<void> {
     this.#isHeld = false
-    while (this.#writes.length > 0) this.#commitNext()
+    while (this.#writes.length > 0) {
+      this.#commitNext()
+      if (this.#retry) await sleep(BETWEEN_TRIES_MS)
+    }
     await this.#wal.close()
     if (this.db.isOpen) this.db.close()
   }
@@ -157,28 +170,48 @@ export class SqliteFile {
   readonly #commitNext = () => {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    if (this.#retry) return
     if (this.#isHeld) return
     const writes = this.#writes.splice(0, WRITES_PER_COMMIT)
     this.#isDue = this.#writes.length > 0
     if (this.#isDue) setImmediate(this.#commitNext)
     if (writes.length === 0) return
     const from = performance.now()
-    if (this.#commit(writes) === 'failed') {
-      const locked = writes.findIndex((write) => this.#commit([write]) === 'locked')
-      if (locked >= 0) reject(writes.slice(locked + 1), new StoreError('SQLite: the file is locked'))
+    let outcome = this.#commit(writes)
+    let left = writes
+    for (const alone = outcome === 'failed'; alone && left.length > 0; left = left.slice(1)) {
+      outcome = this.#commit(left.slice(0, 1))
+      if (outcome === 'locked') break
     }
     this.lastMs = performance.now() - from
+    if (outcome === 'locked') this.#waitForOthers(left)
   }
 
-  /** @returns `failed`: of several, one can't be done, and nothing was. Of one alone, its caller has been told. */
+  /** Those that have waited for too long are told, and the others tried again soon. */
+  #waitForOthers(writes: Write[]): void {
+    for (const write of writes) write.since ??= performance.now()
+    const [late, early] = [writes.filter(({ since }) => isOver(since)), writes.filter(({ since }) => !isOver(since))]
+    reject(late, new StoreError('SQLite: the file is locked'))
+    this.#writes.unshift(...early)
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined
+      this.#commitNext()
+    }, BETWEEN_TRIES_MS)
+  }
+
+  /**
+   * @returns `failed`: of several, one can't be done, and nothing was. Of one alone, its caller has been told.
+   *   `locked`: another process is writing
+   */
   #commit(writes: readonly Write[]): 'done' | 'locked' | 'failed' {
     try {
       // One that could not be rolled back is in the way of all that follow.
       if (this.db.isTransaction) this.sql.rollback.run()
       this.sql.begin.run()
     } catch (error) {
+      if (isBusy(error)) return 'locked'
       reject(writes, storeError(error))
-      return 'locked'
+      return 'done'
     }
     let results: ReturnType<Write['work']>[]
     let isDone = false
@@ -242,12 +275,9 @@ function openDatabase(path: string): DatabaseSync {
 function truncateLog(db: DatabaseSync): boolean {
   if (!db.isOpen) return false
   try {
-    db.exec('PRAGMA busy_timeout = 0')
     return db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()?.busy === 0
   } catch {
     return false
-  } finally {
-    db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`)
   }
 }
 
@@ -256,6 +286,13 @@ const ROW_AT_FAULT = [18, 19, 20, 25]
 
 /** SQLITE_FULL, and SQLITE_IOERR, which a write-ahead log without room may end in. */
 const NO_ROOM = [13, 10]
+
+const SQLITE_BUSY = 5
+
+/** Another process is writing. */
+export const isBusy = (error: unknown) => (Number((error as { errcode?: unknown }).errcode) & 0xff) === SQLITE_BUSY
+
+const isOver = (since = performance.now()) => performance.now() - since >= BUSY_TIMEOUT_MS
 
 const isFull = (error: unknown) =>
   error instanceof StoreError && NO_ROOM.includes(Number((error.cause as { errcode?: unknown })?.errcode) & 0xff)

@@ -12,7 +12,7 @@ import { decodeConversation } from '../stored-values.ts'
 import { SqliteBackup } from './backup.ts'
 import { eraseTenant } from './erase-tenant.ts'
 import { erasedBefore, refuseErased } from './erasures.ts'
-import { SqliteFile } from './file.ts'
+import { isBusy, SqliteFile } from './file.ts'
 import { SqliteIdempotency } from './idempotency.ts'
 import { SqliteLimits, type Transact } from './limits.ts'
 import { moveUser } from './move-user.ts'
@@ -39,6 +39,7 @@ const CHANGES_AT_ONCE = 1_000
 export class SqliteStore implements BackupStore {
   readonly kind = 'sqlite'
   readonly hasEarlierReplicas = false
+  readonly isDivided = false
   readonly limits: SqliteLimits
   readonly idempotency: OwedEnds
   readonly responses: Responses
@@ -289,8 +290,9 @@ export class SqliteStore implements BackupStore {
         more = this.#sweep(this.#retentionMs, Date.now(), this.#sweepSize.rows)
         if (more) this.#sweepSize.took(performance.now() - from)
         this.#file.keepRoom()
-      } catch {
-        // A file that is locked or full is swept later.
+      } catch (error) {
+        // One that is full is swept later.
+        more = isBusy(error)
       }
       this.#sweepIn(more ? NEXT_SLICE_MS : SWEEP_MS)
     }, ms).unref()

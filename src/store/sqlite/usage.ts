@@ -1,7 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { InteractionRecord } from '../records/codec.ts'
 import {
   dayOf,
+  daysBetween,
   MAX_USERS_A_DAY,
   OTHER_USERS,
   type UsageFilter,
@@ -11,6 +13,9 @@ import {
 } from '../usage.ts'
 import type { Transactional } from './file.ts'
 import type { Transact } from './limits.ts'
+
+/** Rows read at once: the process does nothing else meanwhile. */
+const PAGE = 500
 
 export class SqliteUsage implements UsageLog, Transactional {
   readonly #read: Transact
@@ -23,10 +28,31 @@ export class SqliteUsage implements UsageLog, Transactional {
     this.#sql = prepareStatements(db)
   }
 
-  read(tenant: string, { scope, id, from, to }: UsageFilter): Promise<UsageRow[]> {
+  async read(tenant: string, { scope, id, from, to }: UsageFilter): Promise<UsageRow[]> {
+    const rows: UsageRow[] = []
+    for (const day of daysBetween(from, to)) {
+      // Of users there may be many.
+      for (let next: UsageRow | undefined = undefined; ; ) {
+        const page: UsageRow[] = await this.#page(tenant, { scope, id, day }, next)
+        next = page[PAGE]
+        rows.push(...page.slice(0, PAGE))
+        if (!next) break
+        await nextTurn()
+      }
+    }
+    return rows
+  }
+
+  /** @returns one row more than a page where there is one, to go on with */
+  #page(
+    tenant: string,
+    { scope, id, day }: Pick<UsageRow, 'scope' | 'day'> & { id: string | undefined },
+    next?: UsageRow,
+  ) {
+    const from = next ? [next.id, next.model] : [id ?? '', '']
     return this.#read(() =>
-      this.#sql.rows.all(tenant, scope, from, to, id ?? null, id ?? null).map((row) => ({
-        day: String(row.day),
+      this.#sql.rows.all(tenant, day, scope, ...from, id ?? null, id ?? null, PAGE + 1).map((row) => ({
+        day,
         scope,
         id: String(row.id),
         model: String(row.model),
@@ -83,8 +109,9 @@ export class SqliteUsage implements UsageLog, Transactional {
 function prepareStatements(db: DatabaseSync) {
   return {
     rows: db.prepare(`
-      SELECT day, id, model, requests, prompt_tokens, completion_tokens, nano_usd FROM usage
-      WHERE tenant = ? AND scope = ? AND day >= ? AND day <= ? AND (? IS NULL OR id = ?) ORDER BY day, id, model`),
+      SELECT id, model, requests, prompt_tokens, completion_tokens, nano_usd FROM usage
+      WHERE tenant = ? AND day = ? AND scope = ? AND (id, model) >= (?, ?) AND (? IS NULL OR id = ?)
+      ORDER BY id, model LIMIT ?`),
     add: db.prepare(`
       INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,

@@ -171,3 +171,34 @@ describe('an answer that tells an error, in a format that is passed on as it is'
     expect(await read({ padding: ' '.repeat(1_100_000) })).toEqual(small)
   })
 })
+
+test('a whole answer of megabytes in place of a stream goes on piece by piece, others in between', async () => {
+  const content = 'word '.repeat(600_000)
+  const message = { role: 'assistant', content }
+  const completion = { id: 'c', model: 'm', choices: [{ index: 0, message, finish_reason: 'stop' }] }
+  const control = { tenant: 'a', abort() {}, onBytes() {}, release() {}, quietMs: null, endingMs: 20 }
+  const source = streaming(Buffer.from(JSON.stringify(completion)))
+  const read = await readAnswer(headOf({ stream: true }), source, control)
+  if (!('answer' in read) || !read.answer.stream) throw new Error(JSON.stringify(read))
+  const { head, rest, observer } = read.answer
+  expect(Buffer.concat(head).length).toBeLessThanOrEqual(256 * 1024)
+  expect(observer.speaks).toBe(true)
+  let [turns, pieces] = [0, 0]
+  let timer = setImmediate(function tick() {
+    turns++
+    timer = setImmediate(tick)
+  })
+  const written = [...head]
+  for (let next = await rest.next(); !next.done; next = await rest.next(), pieces++)
+    written.push(observer.push(Buffer.from(next.value)) ?? Buffer.alloc(0))
+  clearImmediate(timer)
+  expect(pieces).toBeGreaterThan(10)
+  expect(turns).toBeGreaterThanOrEqual(pieces - 1)
+  const text = Buffer.concat(written).toString()
+  const said = text
+    .split('\n\n')
+    .filter((event) => event.startsWith('data: {'))
+    .map((event) => JSON.parse(event.slice('data: '.length)).choices[0].delta.content ?? '')
+  expect(said.join('')).toBe(content)
+  expect(text.endsWith('data: [DONE]\n\n')).toBe(true)
+})

@@ -1,6 +1,7 @@
 import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Recorder } from '../../../src/store/recorder/recorder.ts'
 import { interactionLine } from '../../../src/store/records/codec.ts'
@@ -249,5 +250,113 @@ describe('Recorder', () => {
       expect(statSync(join(dir, 'spool', name)).mode & 0o077).toBe(0)
     }
     expect(statSync(join(dir, 'store.db')).mode & 0o077).toBe(0)
+  })
+
+  describe('of a store whose parts may be away one by one', () => {
+    /** Those whose part is away, or hangs; and all that was asked, by tenant. */
+    let away: Set<string>
+    let hangs: Set<string>
+    let asked: Record<string, string[]>
+    beforeEach(() => {
+      ;[away, hangs, asked] = [new Set(), new Set(), {}]
+      const whole = store
+      const part =
+        <T extends { tenant: string; id?: string; interaction?: string }>(append: (rows: T[]) => Promise<void>) =>
+        async (rows: T[]): Promise<void> => {
+          for (const { tenant, id, interaction } of rows) {
+            const isLate = hangs.has(tenant)
+            while (hangs.has(tenant)) await nextTurn()
+            if (isLate || away.has(tenant)) throw new StoreError(`${tenant} is away`)
+            asked[tenant] = [...(asked[tenant] ?? []), id ?? `of ${interaction}`]
+          }
+          await append(rows)
+        }
+      store = withOverrides(whole, {
+        isDivided: true,
+        appendInteractions: part((rows) => whole.appendInteractions(rows)),
+        appendRewards: part((rows) => whole.appendRewards(rows)),
+        openInteractions: part((rows) => whole.openInteractions(rows)),
+      })
+    })
+    const some = (tenant: string, count: number, from = 1e12) =>
+      Array.from({ length: count }, (_, i) => anInteraction({ tenant, ts: from + i }))
+    const of = async (tenant: string) => (await all(store.readInteractions({ tenant }))).map(({ id }) => id)
+
+    test("one tenant's is away: others' records go on, theirs wait and arrive in order, none lost, none doubled", async () => {
+      const seen: string[] = []
+      const recorder = open({}, { away: () => seen.push('away'), back: () => seen.push('back') })
+      const early = some('gone', 3)
+      for (const row of early) void recorder.interaction(row)
+      expect(await recorder.flush()).toBe(true)
+      asked = {}
+      away.add('gone')
+      const [gone, here] = [some('gone', 300, 2e12), some('here', 300, 2e12)]
+      for (const [i, row] of gone.entries()) {
+        void recorder.interaction(row)
+        recorder.reward(aReward({ tenant: 'gone', interaction: row.id }))
+        void recorder.interaction(here[i]!)
+        recorder.reward(aReward({ tenant: 'here', interaction: here[i]!.id }))
+      }
+      expect(await recorder.flush('here')).toBe(true)
+      expect(await recorder.flush()).toBe(false)
+      expect(await of('here')).toEqual(here.map(({ id }) => id))
+      expect(await all(store.readRewards({ tenant: 'here' }))).toHaveLength(300)
+      expect(asked).not.toHaveProperty('gone')
+      expect(recorder.status()).toMatchObject({ queued: 600, away: 'gone is away', dropped: 0 })
+      expect(recorder.status().spooledBytes).toBeGreaterThan(0)
+
+      away.clear()
+      await until(() => recorder.status().away === null)
+      expect(await of('gone')).toEqual([...early, ...gone].map(({ id }) => id))
+      expect(await all(store.readRewards({ tenant: 'gone' }))).toHaveLength(300)
+      // What it had taken before may have been lost with it.
+      expect(asked.gone?.slice(0, 4)).toEqual([...early, gone[0]!].map(({ id }) => id))
+      expect(asked.gone?.filter((row) => row.startsWith('of '))).toEqual(gone.map(({ id }) => `of ${id}`))
+      expect(recorder.status()).toMatchObject({ queued: 0, spooledBytes: 0, delivered: 1_203 })
+      expect(seen).toEqual(['away', 'back'])
+      await recorder.close()
+      expect(readdirSync(join(dir, 'spool'))).toEqual([])
+    })
+
+    test('what waits is the next process', async () => {
+      away.add('gone')
+      const recorder = open()
+      const [gone, here] = [some('gone', 5), some('here', 5)]
+      for (const row of [...gone, ...here]) void recorder.interaction(row)
+      await recorder.close()
+      expect(await of('here')).toHaveLength(5)
+      const heir = open()
+      await until(() => heir.status().away !== null)
+      const late = some('gone', 1, 2e12)
+      void heir.interaction(late[0]!)
+      expect(await heir.flush()).toBe(false)
+      away.clear()
+      await until(() => heir.flush())
+      expect(await of('gone')).toEqual([...gone, ...late].map(({ id }) => id))
+      expect(heir.status()).toMatchObject({ queued: 0, spooledBytes: 0, delivered: 6 })
+    })
+
+    test('one that hangs, and one that waits for more than has room, hold up nobody', async () => {
+      hangs.add('hangs')
+      away.add('gone')
+      const drops: number[] = []
+      const size = Buffer.byteLength(`${interactionLine(some('gone', 1)[0]!)}\n`)
+      const recorder = open({ max_bytes: 100 * size }, { dropped: (total: number) => drops.push(total) })
+      const gone = some('gone', 60)
+      const rest = [...some('hangs', 1), ...some('here', 10)]
+      for (const row of rest) void recorder.interaction(row)
+      for (const row of gone) {
+        void recorder.interaction(row)
+        await recorder.flush('here')
+      }
+      await until(async () => (await of('here')).length === 10)
+      const { dropped, queued } = recorder.status()
+      expect(dropped).toBeGreaterThan(5)
+      expect(queued).toBe(61 - dropped)
+      expect(drops.at(-1)).toBe(dropped)
+      hangs.clear()
+      away.clear()
+      await until(async () => (await of('gone')).length === 60 - dropped)
+    })
   })
 })

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -123,6 +124,38 @@ test('settlements of another process’s reservations count as well', async () =
   expect(await other.settle('acme', 'a', { requests: 1, tokens: 0, nanoUsd: 5 })).toBe('now')
   expect(await limits.settle('acme', 'a', { requests: 1, tokens: 0, nanoUsd: 5 })).toBe('before')
   expect(await used()).toEqual([5, 1])
+})
+
+test('another process is writing: writes wait for it in order, and nobody with them; too long, and they are told', async () => {
+  const other = new DatabaseSync(join(dir, 'store.db'))
+  other.exec('BEGIN IMMEDIATE')
+  const done: string[] = []
+  const write = (name: string) => secret(name).then(() => done.push(name))
+  const waiting = [write('first'), write('second')]
+  // The event loop turns meanwhile, reads are answered, and what comes later waits behind.
+  await setTimeout(20)
+  expect(await used()).toEqual([0, 0])
+  waiting.push(write('third'))
+  await setTimeout(20)
+  expect(done).toEqual([])
+  other.exec('COMMIT')
+  await Promise.all(waiting)
+  expect(done).toEqual(['first', 'second', 'third'])
+
+  vi.useFakeTimers({ toFake: ['performance'] })
+  other.exec('BEGIN IMMEDIATE')
+  const early = secret('early')
+  const told = expect(early).rejects.toMatchObject({ name: 'StoreError', message: 'SQLite: the file is locked' })
+  await setTimeout(20)
+  vi.advanceTimersByTime(990)
+  const late = secret('late')
+  await setTimeout(20)
+  vi.advanceTimersByTime(20)
+  await told
+  other.exec('COMMIT')
+  await late
+  vi.useRealTimers()
+  other.close()
 })
 
 test('where a transaction can’t be rolled back, all hear why, and it does not stay in the way', async () => {

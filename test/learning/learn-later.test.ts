@@ -1,0 +1,30 @@
+import { expect, test } from 'vitest'
+import { LearnLater } from '../../src/learning/learn-later.ts'
+import { StoreError } from '../../src/store/store.ts'
+import { until } from '../support/redis.ts'
+
+test("a tenant whose part of the store is away keeps nobody else's rewards waiting; its own are learned in order", async () => {
+  const later = new LearnLater({ log: { warn() {}, error() {} } as never, everyMs: 1 })
+  const learned: string[] = []
+  let isAway = true
+  let tries = 0
+  const task = (tenant: string, name: string) => async () => {
+    if (tenant === 'gone' && isAway) {
+      tries++
+      throw new StoreError('away')
+    }
+    if (name === 'broken') throw new TypeError('broken')
+    learned.push(name)
+  }
+  for (const name of ['first', 'second', 'broken']) later.add('gone', 'ann', task('gone', name))
+  for (const name of ['third', 'broken', 'fourth']) later.add('here', 'ann', task('here', name))
+  later.add('gone', 'bob', task('gone', 'forgotten'))
+  await until(() => learned.length === 2)
+  expect(learned).toEqual(['third', 'fourth'])
+  await until(() => tries >= 2)
+  later.forget('gone', 'bob')
+  isAway = false
+  await until(() => learned.length === 4)
+  expect(learned.slice(2)).toEqual(['first', 'second'])
+  later.close()
+})
