@@ -202,6 +202,13 @@ export const EVIDENCE: readonly Mutation[] = [
     rule: 'what a judge says of one voice’s answers does not outweigh all else that it says',
   },
   {
+    file: 'src/routing/model/llm-states.ts',
+    find: '.map((sum) => sum && popularAmong(people, sum))',
+    replace: '.map((sum) => sum && popularAmong([1, ...people], sum))',
+    tests: ['test/routing/model/popularity.test.ts'],
+    rule: 'what is liked is less sure where others than usual people are frequent',
+  },
+  {
     file: LENGTHS,
     find: 'if (isAgreed(all, rules)) found.set(',
     replace: 'if (all.length > 0 || isAgreed(all, rules)) found.set(',

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from router_model.network import Router
-from router_model.priors.people import popular_among, without_people
+from router_model.priors.people import without_people
 from router_model.retrain.judgement import evenly
 from router_model.retrain.logbook import Logbook
 from router_model.retrain.options import Options, RetrainError, Watch
@@ -15,6 +15,7 @@ from router_model.retrain.refit import (
     ENOUGH_USERS,
     ROUNDS,
     KindReading,
+    as_popular,
     beliefs,
     calibrate_on_judged,
     copy_of,
@@ -90,8 +91,7 @@ def fit(
         model = Model(runner, llm_states(runner, prepared.inputs, evidence), memory)
     if router.sizes.people and len(teachers):
         learn_tenant(router, model, log, teachers)
-        people = runner.run("user", {"sums": np.zeros((1, router.sizes.user_sums), np.float32)})["people"][0]
-        evidence = prepared.base_evidence + popular_among(people, evidence - prepared.base_evidence)
+        evidence = as_popular(router, prepared.base_evidence, evidence)
     population = dict(base.population) | dict(zip(prepared.keys, evidence.astype(np.float32), strict=True))
     return Fitted(router, population, first, evidence, (before, readings), quality, len(teachers), narrowed)
 

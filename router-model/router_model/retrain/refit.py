@@ -20,6 +20,7 @@ from router_model.data.simulation import RATING_NOISE
 from router_model.kinds import KINDS, OF_ANSWERS, TWO_SIDED
 from router_model.linalg import unpack
 from router_model.network import Router, predicted_tokens
+from router_model.priors.people import popular_among
 from router_model.priors.user import Blocks, MixturePrior, fit_mixture
 from router_model.retrain.logbook import Edges, Logbook
 from router_model.retrain.replay import (
@@ -340,6 +341,18 @@ def learn_tenant(router: Router, model: Model, log: Logbook, users: Ints) -> Non
         if len(names) > 1:  # each is one tenant more beside what the base takes for one
             each = torch.logsumexp(torch.cat([torch.log_softmax(before, -1)[None], each]), 0, keepdim=True)
         node.log_tenant.copy_(torch.log_softmax(each[0], -1))
+
+
+def as_popular(router: Router, base: Doubles, evidence: Doubles) -> Doubles:
+    """Evidence on LLMs [M, V] of which all but `base` is what users said: counted as the gateway counts it among the
+    people whom `learn_tenant` found.
+    """
+    sizes = router.sizes
+    with torch.no_grad():
+        silence = torch.zeros(1, sizes.blocks, sizes.belief, dtype=torch.double)
+        people = router.user_node.believed(silence)[3][0].numpy()
+    made: Doubles = base + popular_among(people, evidence - base)
+    return made
 
 
 def bounded(old: MixturePrior, new: MixturePrior, least: Doubles | float = 0.0) -> MixturePrior:

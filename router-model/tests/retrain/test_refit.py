@@ -21,6 +21,7 @@ from router_model.retrain.record import REASONS
 from router_model.retrain.refit import (
     KEY_WEIGHT,
     LEAST_NOISE,
+    as_popular,
     beliefs,
     calibrate_on_judged,
     copy_of,
@@ -316,6 +317,20 @@ def test_what_one_tenants_users_tell_says_nothing_of_anothers(router: Router, mo
     assert_near(each, (before + sum(posteriors)) / 9, 1e-6)
     # Sure of one tenant of which eight users tell the same; not of eight of which one does each.
     assert acme.max() > each.max()
+
+
+def test_users_who_count_dollars_say_less_of_who_is_liked(router: Router) -> None:
+    base, said = np.zeros((2, 5)), np.array([[1.0, 2, 3, 700, 140], [1, 2, 3, 0, 0]])
+    made = with_people(router)
+    assert_near(as_popular(made, base, said), said, 0.02, scale=said.max(0))
+    with torch.no_grad():
+        made.user_node.log_tenant.copy_(torch.tensor([-20.0, -20.0, -20.0, 0.0, -20.0]))
+    counted = as_popular(made, base, said)
+    assert_near(counted[:, :3], said[:, :3], 1e-12)
+    assert counted[0, 3] < 30
+    assert counted[0, 4] / counted[0, 3] == pytest.approx(0.2)
+    # What was known before is no user's word.
+    assert_near(as_popular(made, said, said), said, 1e-12)
 
 
 def test_a_log_draws_the_prior(router: Router) -> None:
