@@ -144,7 +144,7 @@ async function tenantsWithKeys({ store: storeConfig }: Config): Promise<Set<stri
   }
 }
 
-/** Over TLS 1.3 whoever wants a certificate takes the connection, and then cuts it off in silence (RFC 8446 4.6.2). */
+/** Over TLS 1.3 whoever wants a certificate takes the connection, and then cuts it off (RFC 8446, 4.4.2.4). */
 function mayWantCertificate(entry: Config['providers'][string]): boolean {
   return 'base_url' in entry && entry.base_url.startsWith('https:') && entry.tls?.cert_file === undefined
 }

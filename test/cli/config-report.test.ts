@@ -117,10 +117,11 @@ it('with --probe asks each provider and the store, and never shows a key', async
 it('a provider that wants a certificate of ours and says so by hanging up is told as that', async () => {
   const authority = new Authority()
   const { cert, key } = authority.issue('provider')
-  const server = createServer({
+  const strictly = {
     ...{ cert: readFileSync(cert), key: readFileSync(key), ca: readFileSync(authority.ca) },
     ...{ requestCert: true, rejectUnauthorized: true },
-  })
+  }
+  const server = createServer(strictly, (_, outgoing) => outgoing.writeHead(404).end())
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const { port } = server.address() as AddressInfo
   const asked = async (tls: object) => {

@@ -33,7 +33,7 @@ class Extremes:
 
 def extremes(log: Logbook, answers: Ints, model: Model, found: Replay, seed: int) -> Extremes:
     """Of a model, and of its replay of `answers`."""
-    users = np.unique(log.decisions.user[log.answers.decision[answers]])[:USERS]
+    users = np.unique(log.decisions.user[log.answers.decision[answers]])[:USERS].astype(np.int64)
     made = _made_up(model, states_of_users(log, model, users), log.answers.queries.width, seed)
     return _furthest(log, [found.mean, found.cold, made[0]], [found.std, made[1]])
 

@@ -59,27 +59,30 @@ def possible(prior: MixturePrior, seen: Seen, deviation: float) -> MixturePrior:
     All components are moved and squeezed alike, along one answer at a time, the worst first: what says nothing of
     answers beyond the bounds stays.
     """
-    phi = seen.phi
+    wide = seen.phi
     first = centre = prior.weight @ prior.mean
     apart, covariance = prior.mean - centre, prior.covariance
     for _ in range(MOST_STEPS):
         whole = np.einsum("j,jkl->kl", prior.weight, covariance) + (apart * prior.weight[:, None]).T @ apart
-        pulled = phi @ whole
-        variance = (pulled * phi).sum(1)
-        worst = int(variance.argmax())
-        if variance[worst] <= (deviation * (1 + ENOUGH)) ** 2:
+        pulled = wide @ whole
+        variance = (pulled * wide).sum(1)
+        left = variance > (deviation * (1 + ENOUGH)) ** 2
+        if not left.any():
             break
+        wide, pulled, variance = wide[left], pulled[left], variance[left]  # what is narrow enough only gets narrower
+        worst = int(variance.argmax())
         squeeze = 1 - deviation / np.sqrt(variance[worst])
-        turn = np.eye(phi.shape[1]) - squeeze / variance[worst] * np.outer(pulled[worst], phi[worst])
+        turn = np.eye(wide.shape[1]) - squeeze / variance[worst] * np.outer(pulled[worst], wide[worst])
         covariance = turn @ covariance @ turn.T
         apart = apart @ turn.T
     for _ in range(MOST_STEPS):
-        mean = phi @ centre
+        mean = seen.phi @ centre
         worst = int(np.abs(mean).argmax())
         if abs(mean[worst]) <= MOST_MEAN * (1 + ENOUGH):
             break
+        along = whole @ seen.phi[worst]
         excess = mean[worst] - np.sign(mean[worst]) * MOST_MEAN
-        centre = centre - pulled[worst] * (excess / max(variance[worst], 1e-12))
+        centre = centre - along * (excess / max(along @ seen.phi[worst], 1e-12))
     if covariance is prior.covariance and centre is first:
         return prior
     return MixturePrior(prior.weight, centre + apart, covariance)
