@@ -74,7 +74,8 @@ export class RedisAccess {
     const part = this.isDivided ? of : ''
     let guard = this.#guards.get(part)
     if (!guard) {
-      const probed = keys.isOfAll(of) ? of : keys.probe(of)
+      // No tenant is called so.
+      const probed = of.startsWith('pr:') ? of : keys.probe(of)
       guard = new RedisGuard(
         () => this.client.exists(probed),
         this.#deadlineMs,

@@ -66,6 +66,7 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   [keys.SECRET_FINGERPRINT]: 'in the manifest',
   [keys.REPLICAS]: 'processes that run',
   [keys.CHANGES]: 'a channel',
+  [keys.NODES]: 'never written',
   [keys.heartbeatChannel('')]: 'a channel',
 }
 

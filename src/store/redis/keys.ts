@@ -78,8 +78,6 @@ export const usage = (tenant: string, day: string) => `${tag(tenant)}usage:${day
 export const usersUsage = (tenant: string, day: string) => `${tag(tenant)}users-usage:${day}`
 /** A claim that was given up while it may still be on its way, by its token. */
 export const voidClaim = (tenant: string, token: string) => `${tag(tenant)}void-claim:${token}`
-/** Of all tenants, and no tenant is called so: it tells a part of a cluster by itself. */
-export const isOfAll = (name: string) => name.startsWith('pr:')
 /** Never written: stands for what each server is asked. */
 export const NODES = 'pr:nodes'
 /** Never written: read to learn whether the tenant's part of a cluster answers. */
