@@ -176,7 +176,7 @@ export const BEHIND_THE_KEY: readonly Mutation[] = [
     file: 'src/pipeline/feedback-link.ts',
     find: 'return expiresAt > now ?',
     replace: 'return expiresAt > 0 ?',
-    tests: ['test/api/feedback-ids.test.ts'],
+    tests: ['test/pipeline/feedback-link.test.ts'],
     rule: 'a link to rate ends',
   },
   {
