@@ -376,7 +376,7 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: 'src/store/recorder/parked.ts',
-    find: '      queue.offset = queue.safe\n      return',
+    find: '      rewind(queue)\n      return',
     replace: '      queue.offset = queue.size\n      return',
     tests: ['test/store/recorder/recorder.test.ts::one by one'],
     rule: 'what a tenant waits for is not lost when a try fails',
