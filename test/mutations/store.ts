@@ -382,6 +382,20 @@ export const STORE: readonly Mutation[] = [
     rule: 'what a tenant waits for is not lost when a try fails',
   },
   {
+    file: 'src/store/recorder/recorder.ts',
+    find: '(sent.has(tenant) ? taken : returned).push',
+    replace: 'taken.push',
+    tests: ['test/store/recorder/recorder.test.ts::one by one'],
+    rule: 'what was neither sent nor put aside does not count as taken',
+  },
+  {
+    file: 'src/store/recorder/parked.ts',
+    find: '  ;[queue.mark, queue.markedAt] = [queue.offset, performance.now()]\n',
+    replace: '',
+    tests: ['test/store/recorder/parked.test.ts'],
+    rule: 'what a store may have lost twice is delivered twice',
+  },
+  {
     file: 'src/learning/learn-later.ts',
     find: '          away.add(task.tenant)\n          continue',
     replace: '          break',
