@@ -46,11 +46,15 @@ export const OTHER_USERS = '*'
 
 export const dayOf = (ts: number): string => new Date(ts).toISOString().slice(0, 10)
 
-/** All days from one to another, at most `USAGE_DAYS`. */
+/** All days from one to another; of more than `USAGE_DAYS` the latest, of which alone there can be sums. */
 export function daysBetween(from: string, to: string): string[] {
-  const [first, last] = [Date.parse(`${from}T00:00:00Z`), Date.parse(`${to}T00:00:00Z`)]
+  const [first, asked] = [from, to].map((day) => Date.parse(`${day}T00:00:00Z`)) as [number, number]
+  const most = USAGE_DAYS * DAY_MS
+  // Clocks of replicas differ.
+  const tomorrow = Date.parse(dayOf(Date.now() + DAY_MS))
+  const last = asked - first > most ? Math.min(asked, Math.max(first, tomorrow)) : asked
   const days: string[] = []
-  for (let at = first; at <= last && days.length <= USAGE_DAYS; at += DAY_MS) days.push(dayOf(at))
+  for (let at = Math.max(first, last - most); at <= last; at += DAY_MS) days.push(dayOf(at))
   return days
 }
 

@@ -108,6 +108,9 @@ describe.each(['sqlite', 'redis'] as const)('usage on %s', (kind) => {
 
   test('other days are other days; a day that is none is told', async () => {
     expect(await usage('ann', '?from=2020-01-01&to=2020-02-01')).toMatchObject({ tenant: { requests: 0 } })
+    // Of a long time it is the latest days that are told.
+    const { tenant: ever } = await usage('ann', '?from=2020-01-01&to=2999-12-31')
+    expect(ever?.requests).toBeGreaterThan(0)
     for (const [query, param] of [
       ['?from=yesterday', 'from'],
       ['?to=2026-02-30', 'to'],

@@ -376,10 +376,24 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: 'src/store/recorder/parked.ts',
-    find: '      queue.offset = queue.safe\n      return',
+    find: '      rewind(queue)\n      return',
     replace: '      queue.offset = queue.size\n      return',
     tests: ['test/store/recorder/recorder.test.ts::one by one'],
     rule: 'what a tenant waits for is not lost when a try fails',
+  },
+  {
+    file: 'src/store/recorder/recorder.ts',
+    find: '(sent.has(tenant) ? taken : returned).push',
+    replace: 'taken.push',
+    tests: ['test/store/recorder/recorder.test.ts::one by one'],
+    rule: 'what was neither sent nor put aside does not count as taken',
+  },
+  {
+    file: 'src/store/recorder/parked.ts',
+    find: '  ;[queue.mark, queue.markedAt] = [queue.offset, performance.now()]\n',
+    replace: '',
+    tests: ['test/store/recorder/parked.test.ts'],
+    rule: 'what a store may have lost twice is delivered twice',
   },
   {
     file: 'src/learning/learn-later.ts',

@@ -80,7 +80,7 @@ export class Parked {
   begin(tenant: string, again: readonly string[], error: StoreError): void {
     const queue = this.#queues.get(tenant) ?? this.#open(tenant, error)
     queue.reason = error.message
-    queue.offset = queue.safe
+    rewind(queue)
     this.#append(queue, again)
     queue.once = queue.size
     if (queue.isEmpty) {
@@ -200,8 +200,7 @@ export class Parked {
       }
     } catch (error) {
       queue.reason = error instanceof Error ? error.message : String(error)
-      // What was taken in the last seconds may be lost, too.
-      queue.offset = queue.safe
+      rewind(queue)
       return
     }
     queue.isEmpty = true
@@ -217,4 +216,10 @@ export class Parked {
     if (now - queue.markedAt >= this.#options.keepMs) queue.safe = queue.mark
     ;[queue.mark, queue.markedAt] = [queue.offset, now]
   }
+}
+
+/** What was taken in the last seconds may be lost, too; what comes after it is not safe before it is taken again. */
+function rewind(queue: Queue): void {
+  queue.offset = queue.safe
+  ;[queue.mark, queue.markedAt] = [queue.offset, performance.now()]
 }

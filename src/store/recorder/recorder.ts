@@ -404,20 +404,24 @@ export class Recorder {
     }
     const failures = new Map<string, StoreError>()
     const byTenant = Map.groupBy(rows, ({ record }) => record.tenant)
+    const sent = new Set<string>()
     await Promise.all(
       [...byTenant].map(async ([tenant, theirs]) => {
         if (this.#parked.has(tenant)) return
         const failure = await inTime(failureOf(this.#send(theirs)), PATIENCE_MS, () => new StoreError('no answer yet'))
         if (failure) failures.set(tenant, failure)
+        else sent.add(tenant)
       }),
     )
     const taken: Row[] = []
+    const returned: Row[] = []
     let waiting = 0
     try {
       await this.#park(failures)
       for (const [tenant, theirs] of byTenant) {
-        if (!this.#parked.has(tenant)) {
-          taken.push(...theirs)
+        if (sent.has(tenant) || !this.#parked.has(tenant)) {
+          // Who waited before the others were sent may wait no more.
+          ;(sent.has(tenant) ? taken : returned).push(...theirs)
           continue
         }
         const fit = this.#parked.add(tenant, theirs.map(lineOf))
@@ -427,7 +431,9 @@ export class Recorder {
     } catch (error) {
       throw new StoreError('The store is away, and the disk refuses', { cause: error })
     }
-    return { taken, waiting }
+    if (returned.length === 0) return { taken, waiting }
+    const rest = await this.#sendOrPark(returned)
+    return { taken: [...taken, ...rest.taken], waiting: waiting + rest.waiting }
   }
 
   /** From now on these wait; what the store took of them in the last seconds may be lost with it. */

@@ -21,7 +21,7 @@ export type Row = Record<string, SQLOutputValue>
 type When = 'now' | 'together' | 'soon'
 
 interface Write {
-  /** When it was first tried, on the monotonic clock. */
+  /** When it was first tried, or would have been, on the monotonic clock. */
   since?: number
   work: () => [result: unknown, change?: Invalidation]
   resolve: (result: unknown) => void
@@ -44,7 +44,7 @@ export class SqliteFile {
   readonly sql: ReturnType<typeof prepareStatements>
   readonly #note: (change: Invalidation) => void
   readonly #tell: (change: Invalidation) => void
-  readonly #writes: Write[] = []
+  #writes: Write[] = []
   readonly #reserve: DiskReserve
   readonly #wal: WriteAheadLog
   readonly #shared: Transactional[] = []
@@ -157,7 +157,8 @@ export class SqliteFile {
     this.#isHeld = false
     while (this.#writes.length > 0) {
       this.#commitNext()
-      if (this.#retry) await sleep(BETWEEN_TRIES_MS)
+      // The thread may begin the log anew in such a wait, too.
+      if (this.#retry || this.#isHeld) await sleep(BETWEEN_TRIES_MS)
     }
     await this.#wal.close()
     if (this.db.isOpen) this.db.close()
@@ -187,12 +188,16 @@ export class SqliteFile {
     if (outcome === 'locked') this.#waitForOthers(left)
   }
 
-  /** Those that have waited for too long are told, and the others tried again soon. */
+  /** Those that have waited for too long are told, also of those behind the first, and the others tried again soon. */
   #waitForOthers(writes: Write[]): void {
-    for (const write of writes) write.since ??= performance.now()
-    const [late, early] = [writes.filter(({ since }) => isOver(since)), writes.filter(({ since }) => !isOver(since))]
+    const late: Write[] = []
+    const early: Write[] = []
+    for (const write of [...writes, ...this.#writes]) {
+      write.since ??= performance.now()
+      ;(isOver(write.since) ? late : early).push(write)
+    }
+    this.#writes = early
     reject(late, new StoreError('SQLite: the file is locked'))
-    this.#writes.unshift(...early)
     this.#retry = setTimeout(() => {
       this.#retry = undefined
       this.#commitNext()

@@ -51,7 +51,7 @@ export class SqliteUsage implements UsageLog, Transactional {
   ) {
     const from = next ? [next.id, next.model] : [id ?? '', '']
     return this.#read(() =>
-      this.#sql.rows.all(tenant, day, scope, ...from, id ?? null, id ?? null, PAGE + 1).map((row) => ({
+      this.#sql.rows.all(tenant, day, scope, ...from, id ?? null, PAGE + 1).map((row) => ({
         day,
         scope,
         id: String(row.id),
@@ -110,7 +110,7 @@ function prepareStatements(db: DatabaseSync) {
   return {
     rows: db.prepare(`
       SELECT id, model, requests, prompt_tokens, completion_tokens, nano_usd FROM usage
-      WHERE tenant = ? AND day = ? AND scope = ? AND (id, model) >= (?, ?) AND (? IS NULL OR id = ?)
+      WHERE tenant = ? AND day = ? AND scope = ? AND (id, model) >= (?, ?) AND id <= ifnull(?, x'')
       ORDER BY id, model LIMIT ?`),
     add: db.prepare(`
       INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)

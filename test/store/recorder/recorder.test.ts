@@ -318,6 +318,26 @@ describe('Recorder', () => {
       expect(readdirSync(join(dir, 'spool'))).toEqual([])
     })
 
+    test('who waits no more by the time that others have been sent loses nothing', async () => {
+      away.add('gone')
+      const recorder = open()
+      const [first, second, slow] = [...some('gone', 2), ...some('slow', 1)]
+      void recorder.interaction(first!)
+      expect(await recorder.flush()).toBe(false)
+      hangs.add('slow')
+      void recorder.interaction(second!)
+      void recorder.interaction(slow!)
+      const flushed = recorder.flush()
+      away.clear()
+      await until(async () => (await of('gone')).length > 0)
+      hangs.clear()
+      await flushed
+      await until(() => recorder.status().queued === 0)
+      expect(await of('gone')).toEqual([first!.id, second!.id])
+      expect(await of('slow')).toEqual([slow!.id])
+      expect(recorder.status()).toMatchObject({ delivered: 3, spooledBytes: 0 })
+    })
+
     test('what waits is the next process', async () => {
       away.add('gone')
       const recorder = open()

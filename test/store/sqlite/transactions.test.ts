@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { setTimeout } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Limit } from '../../../src/store/limits.ts'
@@ -155,6 +155,44 @@ test('another process is writing: writes wait for it in order, and nobody with t
   other.exec('COMMIT')
   await late
   vi.useRealTimers()
+  other.close()
+})
+
+test('of many that wait for another process, none waits for longer than the first', async () => {
+  const other = new DatabaseSync(join(dir, 'store.db'))
+  vi.useFakeTimers({ toFake: ['performance'] })
+  other.exec('BEGIN IMMEDIATE')
+  const told: number[] = []
+  const writes = Array.from({ length: 200 }, (_, i) => secret(`${i}`).catch(() => told.push(i)))
+  await setTimeout(20)
+  vi.advanceTimersByTime(1_001)
+  await writes[0]
+  await nextTurn()
+  expect(told.length).toBe(200)
+  other.close()
+  vi.useRealTimers()
+})
+
+test('closing waits for another process, and for the thread that begins the log anew meanwhile', async () => {
+  const other = new DatabaseSync(join(dir, 'store.db'))
+  await secret('before')
+  const asked = Promise.withResolvers<() => void>()
+  const postMessage = Worker.prototype.postMessage
+  const posted = vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...sent) {
+    if (sent[0] === GO) asked.resolve(() => postMessage.apply(this, sent as [unknown]))
+    else postMessage.apply(this, sent as [unknown])
+  })
+  other.exec('BEGIN IMMEDIATE')
+  const write = secret('waits')
+  const emptied = file.emptyWal()
+  const closed = file.close()
+  const goOn = await asked.promise
+  expect(file.isHeld).toBe(true)
+  other.exec('COMMIT')
+  goOn()
+  expect(await write).toBe(0)
+  await Promise.all([emptied, closed])
+  posted.mockRestore()
   other.close()
 })
 
