@@ -39,12 +39,15 @@ export const completionAsStream: Conversion<null, null> = {
   run: (body) => ({ body: streamOfCompletion(parseJson(body) as Fields), told: null }),
 }
 
+/** Texts that clients join. */
+const JOINED: ReadonlySet<string> = new Set(['content', 'refusal', 'reasoning_content', 'reasoning'])
+
 /** What one delta says in several, of which none holds a long text: its own, and those of its calls. */
 function deltasOf(delta: Fields): Fields[] {
   const more: Fields[] = []
   const first: Fields = {}
   for (const [name, value] of Object.entries(delta)) {
-    const [piece, ...rest] = typeof value === 'string' ? piecesOf(value) : [value]
+    const [piece, ...rest] = typeof value === 'string' && JOINED.has(name) ? piecesOf(value) : [value]
     first[name] = piece
     for (const text of rest) more.push({ [name]: text })
   }

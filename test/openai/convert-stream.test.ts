@@ -69,3 +69,10 @@ test('a long answer is a stream of small chunks, none of which ends within a cha
     completion: { ...completion, object: 'chat.completion', usage: { total_tokens: 1 } },
   })
 })
+
+test('what clients may not join, such as a signature, is told in one piece', () => {
+  const signature = 's'.repeat(40_000)
+  const message = { role: 'assistant', content: 'Hi', signature }
+  const stream = streamOfCompletion({ id: 'c', choices: [{ index: 0, message, finish_reason: 'stop' }] })
+  expect(stream.toString()).toContain(JSON.stringify({ signature }).slice(1, -1))
+})
