@@ -87,7 +87,7 @@ class Finder {
     if (Array.isArray(body.tools)) this.#hosted(body.tools)
   }
 
-  /** What a model answered may come back whole: its pictures and its voice (OpenRouter's `images`, OpenAI's `audio`). */
+  /** An answer may come back whole, with pictures (OpenRouter's `images`) and its voice (OpenAI's `audio`). */
   #beside(field: string, value: unknown): void {
     if (field === 'audio') this.#soundChars += this.#media(value, 'data')
     else if (field === 'images' && Array.isArray(value)) {
