@@ -112,6 +112,10 @@ class Finder {
       if (type === 'image_generation_call' && typeof result === 'string') this.#made(result)
       return
     }
+    if (type === 'computer_screenshot') {
+      this.#made(typeof value.image_url === 'string' ? value.image_url : '')
+      return
+    }
     if (PICTURE.test(type)) {
       // Others were told as a chat.
       if (typeof (isObject(source) ? source : value).file_id === 'string') this.#pictures++

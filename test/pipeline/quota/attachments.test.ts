@@ -39,9 +39,13 @@ describe('what a request in another format has beside its texts', () => {
     expect(attached({}, { messages: [{ content: [block] }] }).tokens).toBe(0)
   })
 
-  it('is a picture that was made', () => {
-    const made = attached({}, { items: [{ type: 'image_generation_call', result: DATA }] })
-    expect(made).toEqual({ tokens: 1_200, unlikely: 3_600, mediaChars: DATA.length })
+  test.each([
+    ['that was made', { type: 'image_generation_call', result: DATA }],
+    ['of a screen', { type: 'computer_call_output', output: { type: 'computer_screenshot', image_url: DATA } }],
+  ])('is a picture %s', (_, item) => {
+    const { mediaChars, ...counted } = attached({}, { items: [item] })
+    expect(counted).toEqual({ tokens: 1_200, unlikely: 3_600 })
+    expect(mediaChars).toBe(DATA.length)
   })
 })
 
