@@ -8,7 +8,7 @@ import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
-import { call, expectError, metric } from '../support/clients.ts'
+import { adminCall, call, expectError, metric } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 import { openRaw } from '../support/raw-http.ts'
@@ -100,6 +100,17 @@ beforeEach(() => {
 })
 
 const client = () => new OpenAI({ baseURL: gateway.baseURL, apiKey: TEST_KEY, maxRetries: 0 })
+
+test('a key for some models alone does not reach what takes any', async () => {
+  const made = await adminCall(gateway, '/keys', { body: { tenant: 'test', models: ['chat'] } })
+  const { key } = (await made.json()) as { key: string }
+  const body = { model: 'gpt-image-1', prompt: 'A cat' }
+  for (const path of ['/v1/images/generations', '/v1/audio/speech', '/v1/files/file-1']) {
+    const answer = await call(gateway, path, { key, ...(path.includes('files') ? {} : { body }) })
+    expect([path, answer.status, expectError(await answer.text()).code]).toEqual([path, 403, 'insufficient_scope'])
+  }
+  expect(upstream.requests).toEqual([])
+})
 
 describe('what is configured', () => {
   test('speech: bytes of an answer as they come', async () => {

@@ -1,4 +1,5 @@
 import { ADMISSION } from './admission.ts'
+import { BEHIND_THE_KEY } from './behind-the-key.ts'
 import { EVIDENCE } from './evidence.ts'
 import { BODIES, IDENTITY } from './identity.ts'
 import type { Mutation } from './lane.ts'
@@ -15,6 +16,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...EVIDENCE,
   ...ADMISSION,
   ...WIRE,
+  ...BEHIND_THE_KEY,
 ]
 
 /** Those that `npm test` makes: of quick tests, one of each part. */

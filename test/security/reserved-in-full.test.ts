@@ -45,8 +45,25 @@ function bill({ json, request }: Exchange): { prompt_tokens: number; completion_
 beforeAll(async () => {
   upstream = await startUpstream((exchange) => {
     const { prompt_tokens: read, completion_tokens: written } = bill(exchange)
-    const usage = { prompt_tokens: read, completion_tokens: written, input_tokens: read, output_tokens: written }
-    exchange.reply(200, completionBody('Hello.', { usage }))
+    const [usage, told] = [
+      { prompt_tokens: read, completion_tokens: written },
+      { input_tokens: read, output_tokens: written },
+    ]
+    const { path } = exchange.request
+    if (path.endsWith('/responses')) {
+      const output = [{ type: 'message', role: 'assistant', content: [{ type: 'output_text', text: 'Hello.' }] }]
+      exchange.reply(200, { id: 'resp_1', object: 'response', status: 'completed', output, usage: told })
+    } else if (path.endsWith('/messages')) {
+      const content = [{ type: 'text', text: 'Hello.' }]
+      exchange.reply(200, {
+        id: 'msg_1',
+        type: 'message',
+        role: 'assistant',
+        content,
+        stop_reason: 'end_turn',
+        usage: told,
+      })
+    } else exchange.reply(200, completionBody('Hello.', { usage }))
   })
   const provider = { base_url: `${upstream.origin}/v1`, api_key: 'sk-provider-key-0123456789' }
   const candidate = { price: { input: INPUT, output: OUTPUT }, context_window: 200_000, groups: ['default'] }
@@ -118,6 +135,8 @@ const OTHERS: [path: string, body: object][] = [
   ['/v1/completions', { model: 'eight-by-chat', prompt: 'Hi', max_tokens: 150 }],
   ['/v1/responses', input({ type: 'input_file', file_url: pdf })],
   ['/v1/responses', input({ type: 'input_file', file_id: 'elsewhere' })],
+  ['/v1/responses', input({ type: 'input_text', text: 'a', note: LONG })],
+  ['/v1/responses', { input: [{ type: 'compaction', encrypted_content: LONG }, ...hi] }],
   ['/v1/responses', { input: 'a', prompt: { id: 'elsewhere' } }],
   ['/v1/responses', { input: 'a', tools: [{ type: 'web_search', user_location: { city: 'elsewhere' } }] }],
   ['/v1/messages', file({ type: 'url', url: pdf })],
@@ -130,20 +149,21 @@ const OWN: Readonly<Record<string, object>> = {
   '/v1/messages': { model: 'claude', max_tokens: 10 },
 }
 
-const CASES: [path: string, body: object][] = [
-  ...CHAT.map((body): [string, object] => [
+const CASES: [path: string, own: object, body: object][] = [
+  ...CHAT.map((own): [string, object, object] => [
     '/v1/chat/completions',
-    { model: 'chat', messages: hi, max_tokens: 10, ...body },
+    own,
+    { model: 'chat', messages: hi, max_tokens: 10, ...own },
   ]),
-  ...OTHERS.map(([path, body]): [string, object] => [path, { ...OWN[path], ...body }]),
+  ...OTHERS.map(([path, own]): [string, object, object] => [path, own, { ...OWN[path], ...own }]),
 ]
 
 describe('a budget', () => {
-  test.each(CASES.map(([path, body], i) => [path, JSON.stringify(body).slice(0, 80), i] as const))(
+  test.each(CASES.map(([path, own], i) => [path, JSON.stringify(own).slice(0, 140), i] as const))(
     'is not overspent by %s %s',
     async (path, _, i) => {
       billed = 0
-      const asked = () => call(gateway, path, { user: `user-${i}`, body: CASES[i]?.[1] })
+      const asked = () => call(gateway, path, { user: `user-${i}`, body: CASES[i]?.[2] })
       const answers = await Promise.all([asked(), asked(), asked(), asked()])
       const statuses = answers.map(({ status }) => status)
       expect(statuses.filter((status) => status !== 200 && status !== 429)).toEqual([])

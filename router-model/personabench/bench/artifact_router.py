@@ -226,7 +226,8 @@ class ArtifactRouter:
 
     def people(self) -> Floats:
         """[J]: how frequent each kind of people is among the tenant's new users; empty where there is but one."""
-        return self._believed(self.nothing(1)).get("people", np.ones((1, 0), dtype=np.float32))[0]
+        people: Floats = self._believed(self.nothing(1)).get("people", np.ones((1, 0), dtype=np.float32))[0]
+        return people
 
     def states(self, history: History) -> Floats:
         """[U, S]."""
@@ -268,13 +269,15 @@ class ArtifactRouter:
 
     def believe(self, sums: Floats) -> Floats:
         """States [U, S] from sums [U, W, G]."""
-        return self._believed(sums)["state"]
+        state: Floats = self._believed(sums)["state"]
+        return state
 
     def _believed(self, sums: Floats) -> dict[str, Floats]:
         inputs = {"sums": sums.reshape(len(sums), -1)}
         if self.tenant is not None:
             inputs["tenant"] = np.tile(self.tenant, (len(sums), 1))
-        return self.artifact.run("user", inputs)
+        believed: dict[str, Floats] = self.artifact.run("user", inputs)
+        return believed
 
     def begin(self, users: int) -> ArtifactSession:
         """New users, whose sums are zero."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from router_model.network import Router, Sizes, UserFeatures
 from router_model.priors.user import Blocks
 
 Doubles = NDArray[np.float64]
-Floats = NDArray[np.float32]
+Real = TypeVar("Real", np.float32, np.float64)
 
 SCALES = ((3e-4, 1e-3), (1e-3, 1e-2), (1e-2, 3e-2))
 """Dollars that weigh as much as a right answer to who cares for nothing else: a kind for each range."""
@@ -113,7 +114,7 @@ def with_people(router: Router, usual: float = USUAL_TENANTS) -> Router:
     return made
 
 
-def popular_among(people: NDArray[np.floating], evidence: Doubles | Floats) -> Doubles | Floats:
+def popular_among(people: NDArray[np.floating[Any]], evidence: NDArray[Real]) -> NDArray[Real]:
     """What a tenant's users said of LLMs [M, V], as far as it says how well liked these are (the last two numbers),
     where `people` [J] are so frequent, the usual ones first; none: all are usual.
 
@@ -123,7 +124,9 @@ def popular_among(people: NDArray[np.floating], evidence: Doubles | Floats) -> D
     """
     others = 1 - people[0] if len(people) else 0.0
     share = 1 / (1 + np.maximum(evidence[:, -2:-1], 0) * (MISFIT * others) ** 2)
-    return np.concatenate([evidence[:, :-2], share * evidence[:, -2:]], 1).astype(evidence.dtype)
+    made = evidence.copy()
+    made[:, -2:] *= share
+    return made
 
 
 def without_people(router: Router) -> Router:

@@ -13,8 +13,8 @@ import torch
 
 from router_model.data.cards import card_matrix
 from router_model.data.pools import load_pool
-from router_model.export.artifact import Artifact
-from router_model.export.trained import write_trained
+from router_model.export.artifact import read_manifest
+from router_model.export.trained import model_card, write_trained
 from router_model.priors.prior import CARD_FEATURES, ability_specs, value_column
 from router_model.train.command import people
 from router_model.train.recard import learn_cards
@@ -88,22 +88,24 @@ def test_cards_are_learned_anew_and_all_else_stays(config: TrainConfig, tmp_path
     first.metrics = {"gap closed": 0.25}
     write_trained(first, config, tmp_path / "one", "one")
     again = learn_cards(tmp_path / "one", config.model_copy(update=TOLD))
-    write_trained(again, config, tmp_path / "two", "two")
     settings = tmp_path / "tiny.yaml"
     settings.write_text(json.dumps(config.model_dump(mode="json")))
-    people(tmp_path / "two", "three", settings, tmp_path)
+    people(tmp_path / "one", "two", settings, tmp_path)
+    # what is made of it without learning cards anew reads them as it does
+    assert read_manifest(tmp_path / "two").ability == read_manifest(tmp_path / "one").ability
     by = "Made by `python -m router_model train` from `configs/` with seed 0"
-    for version, made in {
-        "one": f"{by}.",
-        "two": f"{by} (one), then `python -m router_model cards`.",
-        "three": f"{by} (one), then `python -m router_model cards` (two), then `python -m router_model people`.",
-    }.items():
-        card = (Artifact(tmp_path / version).folder / "MODEL_CARD.md").read_text()
+    for version, card, made in [
+        ("one", (tmp_path / "one" / "MODEL_CARD.md").read_text(), f"{by}."),
+        ("cards", model_card(again, config, "cards"), f"{by} (one), then `python -m router_model cards`."),
+        ("two", (tmp_path / "two" / "MODEL_CARD.md").read_text(), f"{by} (one), then `python -m router_model people`."),
+    ]:
         assert f"\n{made}\nFigures: " in card
         # figures of another artifact are never told as its own
-        metrics = json.loads((tmp_path / version / "metrics.json").read_text())
-        assert metrics == (first.metrics if version == "one" else {"before": {"of": "one"} | first.metrics})
         assert ("of one, not of this artifact" in card) == (version != "one")
+    assert json.loads((tmp_path / "one" / "metrics.json").read_text()) == first.metrics
+    of_another = {"before": {"of": "one"} | first.metrics}
+    assert again.metrics == of_another
+    assert json.loads((tmp_path / "two" / "metrics.json").read_text()) == of_another
     assert list(again.population) == list(first.population)
     before, after = first.router.state_dict(), again.router.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("llm_node"))
