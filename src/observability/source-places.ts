@@ -13,7 +13,8 @@ const maps = new Map<string, SourceMap | null>()
 export function inSources(frames: string): string {
   return frames.replace(PLACE, (place, url: string, line: string, column: string) => {
     const origin = mapOf(url)?.findOrigin(Number(line), Number(column))
-    if (!origin || !('fileName' in origin)) return place
+    // Maps of libraries may name anything, and an error is told in any case.
+    if (!origin || !('fileName' in origin) || !URL.canParse(origin.fileName, url)) return place
     return `${new URL(origin.fileName, url).href}:${origin.lineNumber}:${origin.columnNumber}`
   })
 }

@@ -20,8 +20,8 @@ export const BEHIND_THE_KEY: readonly Mutation[] = [
   },
   {
     file: ATTACHED,
-    find: 'if (!COUNTED_OF_MESSAGES.has(field)) this.#bytes',
-    replace: 'if (false) this.#bytes',
+    find: 'if (!COUNTED_OF_MESSAGES.has(field)) this.#beside',
+    replace: 'if (false) this.#beside',
     tests: reserved('reasoning_content'),
     rule: 'texts of a message beside its content are reserved',
   },
@@ -41,8 +41,8 @@ export const BEHIND_THE_KEY: readonly Mutation[] = [
   },
   {
     file: ATTACHED,
-    find: 'HOSTED_TOOL.test(String(tool.type))) this.#tools++',
-    replace: 'HOSTED_TOOL.test(String(tool.type))) this.#tools += 0',
+    find: 'HOSTED_TOOL.test(typeOf(tool))) this.#tools++',
+    replace: 'HOSTED_TOOL.test(typeOf(tool))) this.#tools += 0',
     tests: reserved('web_search_20250305'),
     rule: 'what a provider’s own tools find is reserved',
   },

@@ -31,7 +31,7 @@ export const QUOTA: readonly Mutation[] = [
   },
   {
     file: ESTIMATE,
-    find: 'const answers = Math.max(1, Math.min(request.answers ?? body.n ?? 1, MOST_ANSWERS))',
+    find: 'const answers = Math.max(1, Math.min(Math.max(request.answers ?? 1, body.n ?? 1), MOST_ANSWERS))',
     replace: 'const answers = 1',
     tests: [UNIT],
     rule: 'each of the n answers that a request asks for is reserved',

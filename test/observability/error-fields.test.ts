@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { expect, it } from 'vitest'
 import { errorFields } from '../../src/observability/error-fields.ts'
 import { UpstreamError } from '../../src/providers/provider.ts'
@@ -50,5 +54,21 @@ it('what is told in words has no stack, what caused it has its own', () => {
     const fields = errorFields(error)
     expect(fields.stack).toBeUndefined()
     expect(fields.cause?.stack).toMatch(/error-fields\.test\.ts/)
+  }
+})
+
+it.each([
+  ['../src/a.ts', /src\/a\.ts:1:1\)$/],
+  ['http://[', /bundle\.js:1:1\)$/],
+])('has the place that a map names, if it names one: %s', (source, place) => {
+  const dir = mkdtempSync(join(tmpdir(), 'persona-router-'))
+  try {
+    const map = { version: 3, sources: [source], names: [], mappings: 'AAAA' }
+    writeFileSync(join(dir, 'bundle.js.map'), JSON.stringify(map))
+    const error = new Error('a bug')
+    error.stack = `Error: a bug\n    at f (${pathToFileURL(join(dir, 'bundle.js'))}:1:1)`
+    expect(errorFields(error).stack).toMatch(place)
+  } finally {
+    rmSync(dir, { recursive: true })
   }
 })

@@ -76,6 +76,7 @@ beforeAll(async () => {
     candidates: [
       { name: 'chat', provider: 'chat', ...candidate },
       { name: 'eight', provider: 'chat', ...candidate, defaults: { n: 8, max_tokens: 50 } },
+      { name: 'eight-by-chat', provider: 'responses', ...candidate, defaults: { n: 8 } },
       { name: 'responses', provider: 'responses', ...candidate },
       { name: 'claude', provider: 'claude', ...candidate, max_output_tokens: CONTEXT },
     ],
@@ -131,6 +132,7 @@ const OTHERS: [path: string, body: object][] = [
   ['/v1/completions', { prompt: Array(50).fill('Hi'), max_tokens: 100 }],
   ['/v1/completions', { prompt: Array(50).fill([1, 2]), max_tokens: 100 }],
   ['/v1/completions', { prompt: Array(4_000).fill(7), max_tokens: 10 }],
+  ['/v1/completions', { model: 'eight-by-chat', prompt: 'Hi', max_tokens: 150 }],
   ['/v1/responses', input({ type: 'input_file', file_url: pdf })],
   ['/v1/responses', input({ type: 'input_file', file_id: 'elsewhere' })],
   ['/v1/responses', input({ type: 'input_text', text: 'a', note: LONG })],

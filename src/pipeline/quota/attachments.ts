@@ -22,6 +22,8 @@ const CHARS_PER_TOKEN_OF_SOUND = 400
  * (https://platform.claude.com/docs/en/build-with-claude/vision).
  */
 const MORE_TOKENS_OF_PICTURE = 3_600
+/** Of one that `promptTokens` does not see, with its margin. */
+const USUAL_TOKENS_OF_PICTURE = 1_200
 
 /** Fields that `promptTokens` counts. */
 const COUNTED: ReadonlySet<string> = new Set(['model', 'messages', 'tools', 'functions', 'response_format'])
@@ -34,7 +36,9 @@ const COUNTED_OF_PARTS: ReadonlySet<string> = new Set(['type', 'text'])
 const ADDRESS = /^https?:\/\//i
 const ADDRESS_FIELD = /^(.+_)?url$|^file_data$/
 const PICTURE = /^(input_)?image$/
-const CITATION = /citation/
+/** What is cited, called or made: it names files and addresses that are not in the prompt for it. */
+const NAMES_ALONE = /citation|_call$|tool_use$|code_execution_output$/
+const CITING: ReadonlySet<string> = new Set(['citations', 'annotations'])
 /** Tools that the provider runs, in any format: what they find it puts into the prompt. */
 const HOSTED_TOOL = /^([a-z]+:)?(web_search|web_fetch|file_search|code_interpreter|code_execution|mcp)/
 
@@ -77,19 +81,42 @@ class Finder {
   chat(body: ChatRequest['body']): void {
     for (const field in body) if (!COUNTED.has(field) && !NO_PROMPT.has(field)) this.#bytes += textBytes(body[field])
     for (const message of body.messages) {
-      for (const field in message) if (!COUNTED_OF_MESSAGES.has(field)) this.#bytes += textBytes(message[field])
+      for (const field in message) if (!COUNTED_OF_MESSAGES.has(field)) this.#beside(field, message[field])
       if (Array.isArray(message.content)) for (const part of message.content) this.#part(part)
     }
     if (Array.isArray(body.tools)) this.#hosted(body.tools)
   }
 
+  /** An answer may come back whole, with pictures (OpenRouter's `images`) and its voice (OpenAI's `audio`). */
+  #beside(field: string, value: unknown): void {
+    if (field === 'audio') this.#soundChars += this.#media(value, 'data')
+    else if (field === 'images' && Array.isArray(value)) {
+      for (const picture of value) {
+        if (isPart(picture)) this.#part(picture)
+        else this.#bytes += textBytes(picture)
+        this.#bytes += USUAL_TOKENS_OF_PICTURE * CHARS_PER_TOKEN
+      }
+    } else this.#bytes += textBytes(value)
+  }
+
   /** What a provider of the request's own format reads, and a chat completion has no word for. */
   given(value: unknown): void {
-    if (Array.isArray(value)) for (const item of value) this.given(item)
+    if (Array.isArray(value)) {
+      for (const item of value) this.given(item)
+      return
+    }
     if (!isObject(value)) return
-    const { type, file_id: file, file_url: fileUrl, url, source } = value
-    if (CITATION.test(String(type))) return
-    if (PICTURE.test(String(type))) {
+    const { file_id: file, file_url: fileUrl, url, source, result } = value
+    const type = typeOf(value)
+    if (NAMES_ALONE.test(type)) {
+      if (type === 'image_generation_call' && typeof result === 'string') this.#made(result)
+      return
+    }
+    if (type === 'computer_screenshot') {
+      this.#made(typeof value.image_url === 'string' ? value.image_url : '')
+      return
+    }
+    if (PICTURE.test(type)) {
       // Others were told as a chat.
       if (typeof (isObject(source) ? source : value).file_id === 'string') this.#pictures++
       return
@@ -98,12 +125,19 @@ class Finder {
     for (const [field, inner] of Object.entries(value)) {
       if (field === 'tools' && Array.isArray(inner)) this.#hosted(inner)
       else if (field === 'prompt' && isObject(inner)) this.#filesGiven++
-      else this.given(inner)
+      else if (!CITING.has(field)) this.given(inner)
     }
   }
 
+  /** A picture that no chat tells. */
+  #made(data: string): void {
+    this.#mediaChars += data.length
+    this.#pictures++
+    this.#bytes += USUAL_TOKENS_OF_PICTURE * CHARS_PER_TOKEN
+  }
+
   #hosted(tools: readonly unknown[]): void {
-    for (const tool of tools) if (isObject(tool) && HOSTED_TOOL.test(String(tool.type))) this.#tools++
+    for (const tool of tools) if (isObject(tool) && HOSTED_TOOL.test(typeOf(tool))) this.#tools++
   }
 
   #part(part: Readonly<Record<string, unknown>>): void {
@@ -130,6 +164,9 @@ class Finder {
     return chars
   }
 }
+
+const typeOf = ({ type }: Readonly<Record<string, unknown>>) => (typeof type === 'string' ? type : '')
+const isPart = (value: unknown): value is Readonly<Record<string, unknown>> => isObject(value) && !Array.isArray(value)
 
 /** A file that is elsewhere: at the provider, or at an address that it fetches. */
 function isNamed(field: string, value: unknown): boolean {

@@ -44,7 +44,7 @@ function priceOf({ request, raw }: Call, { price, maxOutputTokens, contextWindow
   const isOwnEstimate = attached === 0 && given <= estimated
   const promptTokens = isOwnEstimate ? estimated : Math.max(estimated - attached, Math.min(contextWindow, most))
   const mostRead = unlikely === 0 ? promptTokens : Math.min(contextWindow, promptTokens + unlikely)
-  const answers = Math.max(1, Math.min(request.answers ?? body.n ?? 1, MOST_ANSWERS))
+  const answers = Math.max(1, Math.min(Math.max(request.answers ?? 1, body.n ?? 1), MOST_ANSWERS))
   const bound = boundOf(body)
   // Without any other bound an answer ends where the context does.
   const own = Math.min(maxOutputTokens ?? MOST_ANSWER_TOKENS, Math.max(1, contextWindow - request.promptTokens))
