@@ -10,6 +10,7 @@ import { timeProblem } from '../runtime/certificates.ts'
 import { causeOf } from '../runtime/error-cause.ts'
 import { openStore } from '../store/index.ts'
 import { ageLine } from './catalogue-update.ts'
+import { secretNotes } from './secret-notes.ts'
 import { patient } from './with-store.ts'
 
 /**
@@ -35,6 +36,7 @@ export async function configReport(
       ...section('Off', offLines(snapshot)),
       ...section('To look at', [
         ...certificates.map((one) => timeProblem(one)).filter((problem) => problem !== null),
+        ...secretNotes(config),
         ...notes(snapshot, probe),
         ...(keyed instanceof Error ? [] : keyless(config, keyed, probe)),
       ]),
