@@ -7,6 +7,7 @@ import OpenAI from 'openai'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { browserName, openBrowser } from '../support/browser.ts'
+import { call } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { ADMIN_KEY, discard, type RunningGateway, startGateway, TEST_KEY } from '../support/gateway.ts'
 
@@ -227,10 +228,16 @@ describe.skipIf(!browserName)('the console in a browser', () => {
     // No kind has the half that counts: none is named.
     await decide('Which of these two would you take with you?')
     expect(await page.locator('#decision').textContent()).not.toContain('read as')
+    const kept = async () => {
+      const { interactions } = await (await call(gateway, '/v1/users/cleo/profile')).json()
+      return interactions.length
+    }
+    const before = await kept()
     expect(await decide(code, 'Decide and answer')).toBe(wanted)
     await page.getByText(told).waitFor()
     expect(await page.locator('#decision').textContent()).toMatch(/read as code, \d/)
     await page.getByRole('heading', { name: `${wanted} answered` }).waitFor()
+    await eventually(async () => (await kept()) > before, 'the answer is kept')
     await goTo(page, 'user/cleo')
     const latest = page.getByRole('region', { name: 'Latest requests' }).getByRole('row').filter({ hasText: 'stated' })
     await latest.getByRole('button', { name: /Why this one/ }).click()
