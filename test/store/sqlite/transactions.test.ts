@@ -48,15 +48,20 @@ const used = async () => (await limits.look('acme', [DAY, MINUTE])).map((state) 
 
 const secret = (value: string) => file.write(() => [file.sql.proposeSecret.run(value).changes])
 
-test('writes wait, and nobody with them, while the thread begins the log anew', async () => {
-  await secret('before')
-  // The thread asks for the file, and keeps it until it is told to go on.
+/** The thread asks for the file, and keeps it until it is told to go on. */
+function holdThread() {
   const asked = Promise.withResolvers<() => void>()
   const postMessage = Worker.prototype.postMessage
   const posted = vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...sent) {
     if (sent[0] === GO) asked.resolve(() => postMessage.apply(this, sent as [unknown]))
     else postMessage.apply(this, sent as [unknown])
   })
+  return { asked, posted }
+}
+
+test('writes wait, and nobody with them, while the thread begins the log anew', async () => {
+  await secret('before')
+  const { asked, posted } = holdThread()
   const emptied = file.emptyWal()
   const goOn = await asked.promise
   expect(file.isHeld).toBe(true)
@@ -176,12 +181,7 @@ test('of many that wait for another process, none waits for longer than the firs
 test('closing waits for another process, and for the thread that begins the log anew meanwhile', async () => {
   const other = new DatabaseSync(join(dir, 'store.db'))
   await secret('before')
-  const asked = Promise.withResolvers<() => void>()
-  const postMessage = Worker.prototype.postMessage
-  const posted = vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...sent) {
-    if (sent[0] === GO) asked.resolve(() => postMessage.apply(this, sent as [unknown]))
-    else postMessage.apply(this, sent as [unknown])
-  })
+  const { asked, posted } = holdThread()
   other.exec('BEGIN IMMEDIATE')
   const write = secret('waits')
   const emptied = file.emptyWal()
