@@ -2,7 +2,6 @@ import type { Logger } from '../observability/logger.ts'
 import { StoreError } from '../store/store.ts'
 
 interface Task {
-  tenant: string
   user: string
   run: () => Promise<unknown>
 }
@@ -15,14 +14,16 @@ export interface LearnLaterOptions {
 }
 
 /**
- * Rewards that could not be learned because the store was away, tried again in their order until it is back. They wait
+ * Rewards that could not be learned because the store was away, tried again until it is back, each tenant's in order. They wait
  * in memory: what a crash takes is in the log still, for the next training, but not in the user's belief.
  */
 export class LearnLater {
   readonly #log: Logger
   readonly #everyMs: number
   readonly #max: number
-  #tasks: Task[] = []
+  /** By tenant, each in order. */
+  readonly #tasks = new Map<string, Task[]>()
+  #waiting = 0
   #timer: NodeJS.Timeout | undefined
   #dropped = 0
 
@@ -33,50 +34,66 @@ export class LearnLater {
   }
 
   add(tenant: string, user: string, run: () => Promise<unknown>): void {
-    if (this.#tasks.length >= this.#max) {
+    if (this.#waiting >= this.#max) {
       if (this.#dropped++ === 0)
         this.#log.warn({ waiting: this.#max }, 'rewards are left to the log until the store is back')
       return
     }
-    this.#tasks.push({ tenant, user, run })
+    const theirs = this.#tasks.get(tenant) ?? []
+    theirs.push({ user, run })
+    this.#tasks.set(tenant, theirs)
+    this.#waiting++
     this.#schedule()
   }
 
   /** Drops what waits for an erased user. */
   forget(tenant: string, user: string): void {
-    this.#tasks = this.#tasks.filter((task) => task.tenant !== tenant || task.user !== user)
+    const theirs = this.#tasks.get(tenant) ?? []
+    const kept = theirs.filter((task) => task.user !== user)
+    this.#waiting -= theirs.length - kept.length
+    this.#tasks.set(tenant, kept)
   }
 
   close(): void {
     clearTimeout(this.#timer)
-    this.#tasks = []
+    this.#tasks.clear()
+    this.#waiting = 0
   }
 
   #schedule(): void {
     this.#timer ??= setTimeout(() => void this.#work(), this.#everyMs).unref()
   }
 
+  /** One of each tenant's in turn. Of a cluster one's part may be away: others are learned meanwhile. */
   async #work(): Promise<void> {
-    // Of a cluster one tenant's part may be away: others are learned meanwhile.
-    const away = new Set<string>()
-    for (;;) {
-      const task = this.#tasks.find(({ tenant }) => !away.has(tenant))
-      if (!task) break
-      try {
-        await task.run()
-      } catch (error) {
-        if (error instanceof StoreError) {
-          away.add(task.tenant)
-          continue
-        }
-        this.#log.error({ err: error }, 'a reward can’t be learned')
-      }
-      // It may have been forgotten meanwhile.
-      const at = this.#tasks.indexOf(task)
-      if (at >= 0) this.#tasks.splice(at, 1)
+    for (let tenants = [...this.#tasks.keys()]; tenants.length > 0; ) {
+      const more: string[] = []
+      for (const tenant of tenants) if (await this.#learnFirst(tenant)) more.push(tenant)
+      tenants = more
     }
     this.#timer = undefined
-    if (this.#tasks.length > 0) this.#schedule()
+    if (this.#waiting > 0) this.#schedule()
     else this.#dropped = 0
+  }
+
+  /** False: none is left, or none of theirs can be learned for now. */
+  async #learnFirst(tenant: string): Promise<boolean> {
+    const task = this.#tasks.get(tenant)?.[0]
+    if (!task) {
+      this.#tasks.delete(tenant)
+      return false
+    }
+    try {
+      await task.run()
+    } catch (error) {
+      if (error instanceof StoreError) return false
+      this.#log.error({ err: error }, 'a reward can’t be learned')
+    }
+    // It may have been forgotten meanwhile.
+    const theirs = this.#tasks.get(tenant)
+    if (theirs?.[0] !== task) return true
+    theirs.shift()
+    this.#waiting--
+    return true
   }
 }

@@ -2,43 +2,29 @@ import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../../config/schema.ts'
 import { atEndOfTick } from '../../runtime/end-of-tick.ts'
-import { EphemeralMap } from '../../runtime/ephemeral-map.ts'
-import { inTime } from '../../runtime/in-time.ts'
-import { userHash, userKey } from '../../runtime/keys.ts'
 import type { Charge } from '../limits.ts'
-import type { InteractionRecord, RewardRecord } from '../records/codec.ts'
-import { interactionLine, readInteraction, readReward, rewardLine } from '../records/codec.ts'
-import { summaryOf } from '../records/summary.ts'
-import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type Store, StoreError } from '../store.ts'
-import { chargeLine, readCharge } from './charge-line.ts'
+import { type InteractionRecord, interactionLine, type RewardRecord, rewardLine } from '../records/codec.ts'
+import { type CompletionRef, type InteractionSummary, type Store, StoreError } from '../store.ts'
+import { chargeLine } from './charge-line.ts'
+import { KnownAnswers, MAX_FINDABLE } from './known-answers.ts'
 import { Parked } from './parked.ts'
+import { lineOf, type Row, readRow } from './row.ts'
 import type { Lines } from './segment.ts'
-import { KEEP_MS, Spool } from './spool.ts'
+import { type Sent, sendOrPark } from './send-or-park.ts'
+import { Sender } from './sender.ts'
+import { KEEP_MS, Spool, type SpoolPlace } from './spool.ts'
 
 /** Of one batch: SQLite blocks the process meanwhile, some 30 us a row, and requests get their turn between two. */
 const BATCH_ROWS = 64
 const BATCH_BYTES = 128 * 1024
 /** Undelivered rows that are kept in memory; beyond, they are read back from the spool. */
 const MAX_IN_MEMORY = 4_096
-/** Answers that feedback finds here before the store has them. */
-const MAX_FINDABLE = 5_000
 const ADOPT_MS = 15_000
 const RETRY = { firstMs: 100, maxMs: 2_000 }
-/** So long a tenant's part of the store holds up the others. */
-const PATIENCE_MS = 500
+/** What waits for one tenant's part of the store leaves room for the others, whose records are soon gone. */
+const PARKED_SHARE = 7 / 8
 
-type Row =
-  | { type: 'interaction'; record: InteractionRecord }
-  | { type: 'reward'; record: RewardRecord }
-  | { type: 'charge'; record: Charge }
 type Entry = Row & { bytes: number }
-
-interface Completion {
-  interaction: string
-  tenant: string
-  user: string
-  ts: number
-}
 
 export interface RecorderStatus {
   /** Records that the store does not have yet, as far as this process made them. */
@@ -79,9 +65,10 @@ export interface RecorderEvents {
  */
 export class Recorder {
   readonly #store: Store
+  readonly #sender: Sender
   readonly #spool: Spool
   /** Rows of tenants whose part of the store is away by itself. */
-  readonly #parked: Parked
+  readonly #parked: Parked<SpoolPlace>
   readonly #flushMs: number
   readonly #events: RecorderEvents
   readonly #adoption: NodeJS.Timeout
@@ -92,10 +79,7 @@ export class Recorder {
   #rows: Entry[] = []
   #onDisk = false
   #lastAdopted = Number.NEGATIVE_INFINITY
-  readonly #findable = new EphemeralMap<InteractionRecord>(MAX_FINDABLE)
-  readonly #open = new EphemeralMap<InteractionSummary>(MAX_FINDABLE)
-  /** Answers by their completion ids: also of those that the store has by now. */
-  readonly #completions = new EphemeralMap<Completion[]>(MAX_FINDABLE)
+  readonly #answers = new KnownAnswers()
   /** Summaries to be told to the store, each once. */
   #newlyOpen: InteractionSummary[] = []
   readonly #announcing = new WeakSet<InteractionSummary>()
@@ -109,14 +93,15 @@ export class Recorder {
   /** @throws Error when the spool's directory can't be written */
   constructor(store: Store, spool: Config['spool'], events: RecorderEvents = {}) {
     this.#store = store
+    this.#sender = new Sender(store, (row, error) => this.#reject(row, error))
     const parkedBytes = (): number => this.#parked.pendingBytes
     this.#spool = new Spool({ path: spool.path, maxBytes: spool.max_bytes }, parkedBytes)
     this.#parked = new Parked({
       dir: join(this.#spool.home, 'parked'),
-      // What one tenant waits for leaves room for the others.
-      maxBytes: spool.max_bytes / 2,
+      maxBytes: spool.max_bytes * PARKED_SHARE,
       keepMs: KEEP_MS,
       deliver: (lines) => this.#deliverParked(lines),
+      place: () => this.#spool.place,
       away: (error) => this.#events.away?.(error),
       back: () => this.#events.back?.(),
     })
@@ -132,19 +117,14 @@ export class Recorder {
 
   /** An answer is on its way: feedback finds it in this process immediately, in other replicas after `flush_ms`. */
   open(summary: InteractionSummary): void {
-    this.#open.set(userKey(summary.tenant, summary.id), summary)
-    if (summary.completionId) this.#addCompletion(summary, summary.completionId)
+    this.#answers.open(summary)
     this.#announce(summary)
   }
 
   /** The provider has told the id of an answer that is on its way: feedback may name it from now on. */
   nameCompletion(tenant: string, id: string, completionId: string): void {
-    const summary = this.#open.get(userKey(tenant, id))
-    // The client's own name for it stays.
-    if (!summary || summary.completionId) return
-    summary.completionId = completionId
-    this.#addCompletion(summary, completionId)
-    this.#announce(summary)
+    const named = this.#answers.nameCompletion(tenant, id, completionId)
+    if (named) this.#announce(named)
   }
 
   #announce(summary: InteractionSummary): void {
@@ -155,22 +135,12 @@ export class Recorder {
     this.#schedule(this.#flushMs)
   }
 
-  #addCompletion({ tenant, id, user, ts }: Pick<InteractionSummary, 'tenant' | 'id' | 'user' | 'ts'>, name: string) {
-    const key = userKey(tenant, name)
-    const known = this.#completions.get(key) ?? []
-    if (known.some(({ interaction }) => interaction === id)) return
-    this.#completions.set(key, [{ interaction: id, tenant, user, ts }, ...known].slice(0, MAX_COMPLETIONS))
-  }
-
   /**
    * An answer has ended. Don't change the record afterwards. Those of one turn of the event loop are written together,
    * at its end.
    */
   interaction(record: InteractionRecord): Promise<void> {
-    const { tenant, id, completionId } = record
-    this.#open.delete(userKey(tenant, id))
-    this.#findable.set(userKey(tenant, id), record)
-    if (completionId !== null) this.#addCompletion(record, completionId)
+    this.#answers.end(record)
     this.#fresh.push({ row: { type: 'interaction', record }, line: `${interactionLine(record)}\n` })
     if (!this.#written) {
       this.#written = Promise.withResolvers()
@@ -196,10 +166,7 @@ export class Recorder {
    * @throws StoreError when it is not here and the store is away
    */
   async findInteraction(tenant: string, id: string): Promise<InteractionSummary | null> {
-    const key = userKey(tenant, id)
-    const ended = this.#findable.get(key)
-    if (ended) return summaryOf(ended)
-    return this.#open.get(key) ?? this.#store.findInteraction(tenant, id)
+    return this.#answers.find(tenant, id) ?? this.#store.findInteraction(tenant, id)
   }
 
   /**
@@ -208,9 +175,7 @@ export class Recorder {
    * @throws StoreError when the store is away, unless there is one here
    */
   async findCompletions(tenant: string, completionId: string): Promise<CompletionRef[]> {
-    const here = (this.#completions.get(userKey(tenant, completionId)) ?? []).map(({ interaction, user, ts }) => {
-      return { interaction, user: userHash(user), ts }
-    })
+    const here = this.#answers.findCompletions(tenant, completionId)
     let stored: CompletionRef[]
     try {
       stored = await this.#store.findCompletions(tenant, completionId)
@@ -224,18 +189,7 @@ export class Recorder {
 
   /** An erased user's answers are no longer found here. Records of theirs that still wait are left out by the store. */
   forget(tenant: string, user: string): void {
-    const isTheirs = (one: { tenant: string; user: string }) => one.tenant === tenant && one.user === user
-    for (const map of [this.#findable, this.#open]) {
-      for (const [key, one] of map) if (isTheirs(one)) map.delete(key)
-    }
-    for (const [key, [first, ...more]] of this.#completions) {
-      if (first && [first, ...more].some(isTheirs)) {
-        this.#completions.set(
-          key,
-          [first, ...more].filter((one) => !isTheirs(one)),
-        )
-      }
-    }
+    this.#answers.forget(tenant, user)
   }
 
   /**
@@ -264,7 +218,7 @@ export class Recorder {
     clearTimeout(this.#timer)
     await this.#running
     await this.#spool.sync()
-    this.#parked.close()
+    await this.#parked.close()
     this.#spool.close()
   }
 
@@ -353,7 +307,7 @@ export class Recorder {
   }
 
   async #announceOpen(): Promise<void> {
-    const still = this.#newlyOpen.filter(({ tenant, id }) => this.#open.has(userKey(tenant, id)))
+    const still = this.#newlyOpen.filter((summary) => this.#answers.isOpen(summary))
     for (const summary of this.#newlyOpen) this.#announcing.delete(summary)
     this.#newlyOpen = []
     if (still.length === 0) return
@@ -372,132 +326,58 @@ export class Recorder {
         this.#onDisk = false
         return false
       }
-      const rows = batch.lines.flatMap((line) => this.#parse(line))
-      const { taken, waiting } = await this.#sendOrPark(rows)
+      const { taken, waiting, lost } = await this.#send(this.#parse(batch.lines))
       this.#spool.advance(batch.bytes)
       this.#isBack()
       this.#counts.queued += waiting - (batch.kind === 'own' ? batch.lines.length : 0)
-      if (batch.kind !== 'again') this.#delivered(taken)
+      if (batch.kind === 'again') return true
+      this.#delivered(taken)
+      if (lost > 0) this.#drop(lost)
       return true
     }
     const rows = this.#rows.slice(0, BATCH_ROWS)
     if (rows.length === 0) return false
-    const { taken, waiting } = await this.#sendOrPark(rows)
+    const { taken, waiting, lost } = await this.#send(rows)
     if (!this.#onDisk) this.#rows = this.#rows.slice(rows.length)
     this.#spool.advance(rows.reduce((sum, { bytes }) => sum + bytes, 0))
     this.#isBack()
     this.#counts.queued += waiting - rows.length
     this.#delivered(taken)
+    if (lost > 0) this.#drop(lost)
     return true
   }
 
-  /**
-   * Where a tenant's part of the store is away by itself, their rows are put aside, and they go on waiting.
-   *
-   * @returns what the store has taken, and how many wait
-   * @throws StoreError where nobody's get on
-   */
-  async #sendOrPark(rows: Row[]): Promise<{ taken: Row[]; waiting: number }> {
-    if (!this.#store.isDivided) {
-      await this.#send(rows)
-      return { taken: rows, waiting: 0 }
-    }
-    const failures = new Map<string, StoreError>()
-    const byTenant = Map.groupBy(rows, ({ record }) => record.tenant)
-    const sent = new Set<string>()
-    await Promise.all(
-      [...byTenant].map(async ([tenant, theirs]) => {
-        if (this.#parked.has(tenant)) return
-        const failure = await inTime(failureOf(this.#send(theirs)), PATIENCE_MS, () => new StoreError('no answer yet'))
-        if (failure) failures.set(tenant, failure)
-        else sent.add(tenant)
-      }),
-    )
-    const taken: Row[] = []
-    const returned: Row[] = []
-    let waiting = 0
-    try {
-      await this.#park(failures)
-      for (const [tenant, theirs] of byTenant) {
-        if (sent.has(tenant) || !this.#parked.has(tenant)) {
-          // Who waited before the others were sent may wait no more.
-          ;(sent.has(tenant) ? taken : returned).push(...theirs)
-          continue
-        }
-        const fit = this.#parked.add(tenant, theirs.map(lineOf))
-        waiting += fit
-        if (fit < theirs.length) this.#drop(theirs.length - fit)
-      }
-    } catch (error) {
-      throw new StoreError('The store is away, and the disk refuses', { cause: error })
-    }
-    if (returned.length === 0) return { taken, waiting }
-    const rest = await this.#sendOrPark(returned)
-    return { taken: [...taken, ...rest.taken], waiting: waiting + rest.waiting }
-  }
-
-  /** From now on these wait; what the store took of them in the last seconds may be lost with it. */
-  async #park(failures: ReadonlyMap<string, StoreError>): Promise<void> {
-    if (failures.size === 0) return
-    const again = new Map<string, string[]>([...failures.keys()].map((tenant) => [tenant, []]))
-    const names = [...failures.keys()].map((tenant) => `"tenant":${JSON.stringify(tenant)}`)
-    for (const lines of this.#spool.delivered(BATCH_BYTES)) {
-      for (const line of lines) {
-        if (names.some((name) => line.includes(name))) again.get(tenantIn(line))?.push(line)
-      }
-      await nextTurn()
-    }
-    for (const [tenant, error] of failures) this.#parked.begin(tenant, again.get(tenant) ?? [], error)
+  /** @throws StoreError when the store is away, all of it */
+  async #send(rows: readonly Row[]): Promise<Sent> {
+    if (this.#store.isDivided)
+      return sendOrPark({ sender: this.#sender, spool: this.#spool, parked: this.#parked }, rows)
+    await this.#sender.send(rows)
+    return { taken: [...rows], waiting: 0, lost: 0 }
   }
 
   async #deliverParked({ lines, isAgain }: Lines): Promise<void> {
-    const rows = lines.flatMap((line) => this.#parse(line))
-    await this.#send(rows)
+    const rows = this.#parse(lines)
+    await this.#sender.send(rows)
     if (isAgain) return
     this.#counts.queued -= lines.length
     this.#delivered(rows)
   }
 
-  async #send(rows: Row[]): Promise<void> {
-    try {
-      await append(this.#store, rows)
-    } catch (error) {
-      if (error instanceof StoreError) throw error
-      for (const row of rows) await this.#sendAlone(row)
-    }
-  }
-
-  /** One bad row must not hold up the others for ever. */
-  async #sendAlone(row: Row): Promise<void> {
-    try {
-      await append(this.#store, [row])
-    } catch (error) {
-      if (error instanceof StoreError) throw error
-      this.#spool.reject(lineOf(row))
-      this.#counts.rejected++
-      this.#events.rejected?.(error)
-    }
+  #reject(row: Row, error: unknown): void {
+    this.#spool.reject(lineOf(row))
+    this.#counts.rejected++
+    this.#events.rejected?.(error)
   }
 
   #delivered(rows: readonly Row[]): void {
     this.#counts.delivered += rows.length
-    for (const { type, record } of rows) {
-      if (type !== 'interaction') continue
-      this.#findable.delete(userKey(record.tenant, record.id))
-    }
+    for (const { type, record } of rows) if (type === 'interaction') this.#answers.leaveToStore(record)
   }
 
-  #parse(line: string): Row[] {
-    try {
-      const { type, ...document } = JSON.parse(line)
-      if (type === 'interaction') return [{ type, record: readInteraction(document) }]
-      if (type === 'reward') return [{ type, record: readReward(document) }]
-      if (type === 'charge') return [{ type, record: readCharge(document) }]
-    } catch {
-      // Counted below.
-    }
-    this.#counts.unreadable++
-    return []
+  #parse(lines: readonly string[]): Row[] {
+    const rows = lines.map(readRow).filter((row) => row !== null)
+    this.#counts.unreadable += lines.length - rows.length
+    return rows
   }
 
   #isBack(): void {
@@ -518,37 +398,4 @@ export class Recorder {
     }
     await this.#spool.sync()
   }
-}
-
-function lineOf({ type, record }: Row): string {
-  if (type === 'charge') return chargeLine(record)
-  return type === 'interaction' ? interactionLine(record) : rewardLine(record)
-}
-
-/** '' where it can't be read. */
-function tenantIn(line: string): string {
-  try {
-    return String(JSON.parse(line).tenant)
-  } catch {
-    return ''
-  }
-}
-
-/** @throws what is no fault of the store's */
-async function failureOf(work: Promise<void>): Promise<StoreError | null> {
-  try {
-    await work
-    return null
-  } catch (error) {
-    if (error instanceof StoreError) return error
-    throw error
-  }
-}
-
-async function append(store: Store, rows: Row[]): Promise<void> {
-  const interactions = rows.flatMap((row) => (row.type === 'interaction' ? [row.record] : []))
-  const rewards = rows.flatMap((row) => (row.type === 'reward' ? [row.record] : []))
-  if (interactions.length > 0) await store.appendInteractions(interactions)
-  if (rewards.length > 0) await store.appendRewards(rewards)
-  await Promise.all(rows.map((row) => row.type === 'charge' && store.limits.charge(row.record)))
 }

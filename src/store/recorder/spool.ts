@@ -34,6 +34,15 @@ interface OwnSegment extends Segment {
   deliveredAt: number
 }
 
+/** Of each segment, how much of it had been delivered. */
+export type SpoolPlace = ReadonlyMap<object, number>
+
+interface DeliveredLines {
+  lines: string[]
+  /** They were delivered after that. */
+  isBehind(place: SpoolPlace): boolean
+}
+
 /** Complete lines from the front of the spool; `bytes` is what `advance` wants when they have been delivered. */
 export interface SpoolBatch {
   lines: string[]
@@ -157,13 +166,25 @@ export class Spool {
     this.#dropOld()
   }
 
-  /** What was delivered in the last seconds, some lines at a time: it is still here. */
-  *delivered(maxBytes: number): Generator<string[]> {
+  /** How far it has been delivered. */
+  get place(): SpoolPlace {
+    return new Map(this.#segments.map((segment) => [segment, segment.offset]))
+  }
+
+  /**
+   * What was delivered in the last seconds, some lines at a time: it is still here.
+   *
+   * @param places at each of which new lines begin
+   */
+  *delivered(maxBytes: number, places: readonly SpoolPlace[]): Generator<DeliveredLines> {
     for (const segment of [...this.#segments]) {
-      const size = segment.offset
-      for (let offset = 0; offset < size && this.#segments.includes(segment); ) {
+      const end = segment.offset
+      const offsetOf = (place: SpoolPlace) => place.get(segment) ?? 0
+      for (let offset = 0; offset < end && this.#segments.includes(segment); ) {
+        const start = offset
+        const size = Math.min(end, ...places.map(offsetOf).filter((at) => at > start))
         const { lines, bytes } = nextLines({ path: segment.path, size, offset, once: 0 }, maxBytes)
-        yield lines
+        yield { lines, isBehind: (place) => start >= offsetOf(place) }
         offset += bytes
       }
     }

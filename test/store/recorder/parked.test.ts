@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -15,6 +15,7 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true })
 })
 
+const NOTHING = { place: () => null, away: () => undefined, back: () => undefined }
 const KEEP_MS = 5_000
 const LINES = Array.from({ length: 2_000 }, (_, i) => `${i} ${'x'.repeat(1_000)}`)
 
@@ -30,8 +31,7 @@ test.each([3, 4, 5, 6])(
         vi.advanceTimersByTime(KEEP_MS / 2)
         for (const line of lines) has.set(line, performance.now())
       },
-      away: () => undefined,
-      back: () => undefined,
+      ...NOTHING,
     })
     parked.begin('acme', [], new StoreError('away'))
     parked.add('acme', LINES)
@@ -45,6 +45,79 @@ test.each([3, 4, 5, 6])(
     await parked.flush()
     expect(LINES.filter((line) => !has.has(line)).length).toBe(0)
     expect([parked.has('acme'), parked.pendingBytes]).toEqual([false, 0])
-    parked.close()
+    await parked.close()
   },
 )
+
+test('one that comes and goes keeps to its bound on the disk, and loses nothing that was never taken', async () => {
+  const maxBytes = 1_000_000
+  let isAway = false
+  const got = new Map<string, number>()
+  const parked = new Parked({
+    ...{ dir, maxBytes, keepMs: KEEP_MS, ...NOTHING },
+    deliver: async ({ lines }) => {
+      if (isAway) throw new StoreError('away')
+      for (const line of lines) got.set(line, (got.get(line) ?? 0) + 1)
+    },
+  })
+  const bytes = () => readdirSync(dir).reduce((sum, file) => sum + statSync(join(dir, file)).size, 0)
+  let fit = 0
+  for (let flap = 0; flap < 100; flap++) {
+    const name = (i: number) => `${flap} ${i} ${'x'.repeat(1_000)}`
+    const sent = Array.from({ length: 100 }, (_, i) => name(i))
+    const fresh = Array.from({ length: 100 }, (_, i) => name(100 + i))
+    parked.begin('acme', sent, new StoreError('away'))
+    fit += parked.add('acme', fresh)
+    expect(bytes()).toBeLessThanOrEqual(maxBytes)
+    isAway = true
+    await parked.flush()
+    isAway = false
+    await parked.flush()
+    expect(fresh.every((line) => got.has(line))).toBe(true)
+    vi.advanceTimersByTime(20)
+  }
+  expect(fit).toBe(10_000)
+  expect(parked.pendingBytes).toBe(0)
+  // What it may have lost is told again, but not all that it ever had.
+  expect(Math.max(...got.values())).toBeLessThan(12)
+  // Nor does what was taken long ago stay.
+  vi.advanceTimersByTime(2 * KEEP_MS)
+  parked.begin('acme', [], new StoreError('away'))
+  parked.add('acme', ['last'])
+  await parked.flush()
+  vi.advanceTimersByTime(2 * KEEP_MS)
+  parked.tidy()
+  expect(readdirSync(dir)).toEqual([])
+  await parked.close()
+})
+
+test('what was delivered gives way to what was not; what has no room is refused, not half written', async () => {
+  let room = 0
+  const got: string[] = []
+  const parked = new Parked({
+    ...{ dir, maxBytes: 1_000_000, keepMs: KEEP_MS, ...NOTHING },
+    deliver: async ({ lines }) => {
+      if (room-- <= 0) throw new StoreError('away')
+      got.push(...lines)
+    },
+  })
+  parked.begin('acme', LINES, new StoreError('away'))
+  // Of what was delivered before, the newest.
+  room = 1e9
+  await parked.flush()
+  expect(got.at(-1)).toBe(LINES.at(-1))
+  expect(got.length).toBeLessThan(1_000)
+  expect(got).toEqual(LINES.slice(-got.length))
+  parked.begin('acme', [], new StoreError('away'))
+  room = 0
+  const fit = parked.add('acme', LINES)
+  expect(fit).toBeGreaterThan(900)
+  expect(parked.add('acme', LINES)).toBe(0)
+  parked.begin('other', LINES, new StoreError('away'))
+  expect(parked.add('other', LINES)).toBe(0)
+  got.length = 0
+  room = 1e9
+  await parked.flush()
+  expect(got).toEqual(LINES.slice(0, fit))
+  await parked.close()
+})
