@@ -23,6 +23,10 @@ export function withFormerIds(store: Store, userIds: Pick<UserIds, 'former'>): S
       for (const id of [...userIds.former(tenant, user), user]) rows += await store.eraseUser(tenant, id)
       return rows
     },
+    async wasErased(tenant, user) {
+      for (const id of [user, ...userIds.former(tenant, user)]) if (await store.wasErased(tenant, id)) return true
+      return false
+    },
   }
   return overridden(store, overrides)
 }

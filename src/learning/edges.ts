@@ -32,6 +32,7 @@ export function edgesOf(reward: RewardRecord, interaction: InteractionSummary): 
     promptTokens: interaction.promptTokens,
     completionTokens: interaction.ended ? interaction.completionTokens : -1,
     costUsd: interaction.ended ? interaction.costUsd : -1,
+    vouched: interaction.vouched ?? false,
     ...of,
   })
   const { kind, preferredModel } = reward

@@ -1,5 +1,5 @@
 import { dayOf, evidenceRow, PEOPLE } from '../routing/choose/evidence.ts'
-import type { StoredEdge } from '../store/store.ts'
+import { MAX_EDGES, type StoredEdge } from '../store/store.ts'
 import type { Messages } from './belief.ts'
 import { isUsersWord } from './kinds.ts'
 
@@ -27,8 +27,15 @@ export function isHeard(
   return answers.size >= minAnswers
 }
 
+/**
+ * Whether a word was said as this one is: with somebody's answering for the user's name, or without. Whoever has a key
+ * can speak in the name of a user who comes with a signed token; that must not be told, nor weighed, as that user's.
+ */
+export const isSaidAlike = ({ vouched }: Pick<StoredEdge, 'vouched'>, byVouched: boolean): boolean =>
+  vouched === undefined || vouched === byVouched
+
 export interface Said {
-  /** The user's other edges, oldest first. */
+  /** The user's other edges that were said alike, oldest first. */
   others: readonly StoredEdge[]
   added: StoredEdge
   /** The one that it replaces. */
@@ -42,17 +49,22 @@ export interface Said {
 
 /**
  * What one edge more of a user adds to the evidence, by candidate. What they say again and again of an LLM is their
- * taste, not the LLM: the n-th counts 1/n.
+ * taste, not the LLM: the n-th counts 1/n. Of a history that is no longer kept whole nobody can tell how much was said
+ * of an LLM before: what comes then counts the less, the more is gone.
  */
 export function tellingOf({ others, added, old, now, before, counts }: Said): Map<string, Float32Array> {
   const told: Told = new Map()
   if (!now) return told
   const same = others.filter(({ candidate }) => candidate === added.candidate)
-  const share = 1 / (1 + same.filter(({ seq }) => seq < (old ?? added).seq).length)
-  add(told, added, now, share, counts && !old && same.length === 0 ? 1 : 0)
+  const whole = wholeOf(old ?? added)
+  const share = whole / (1 + same.filter(({ seq }) => seq < (old ?? added).seq).length)
+  add(told, added, now, share, counts && !old && same.length === 0 ? whole : 0)
   if (old && before) add(told, { ...old, ts: added.ts }, before, -share, 0)
   return told
 }
+
+/** How much of a user's history is kept when an edge comes. */
+const wholeOf = ({ seq }: Pick<StoredEdge, 'seq'>) => Math.min(1, MAX_EDGES / seq)
 
 /** What all edges of a user add, once they are heard. @param messages of the edges, in order */
 export function wholeTelling(

@@ -43,6 +43,7 @@ import { edgesOf, outdatedBy, withdrawn } from './edges.ts'
 import {
   type HearingRules,
   isHeard,
+  isSaidAlike,
   lastWordOf,
   ofTenant,
   type Said,
@@ -94,7 +95,7 @@ type NewEdge = Omit<StoredEdge, 'seq'>
 export interface Standing {
   /** They have been here for long enough to count for others. */
   isHeard: boolean
-  /** How many answers they have rated since then, of those that are kept. */
+  /** How many answers they have rated since then; infinitely many where they have said more than is kept. */
   ratings: number
 }
 
@@ -315,17 +316,18 @@ export class Learner {
       }
       const since = stored?.since || kept[0]?.ts || added.ts
       const words = { since, ...said, now, before, counts: speaker !== null }
-      const { told: ofLlms, heardAt } = await this.#hear(policy, tenant, user, stored?.heardAt ?? 0, words)
+      const { told: ofLlms, heardAt } = await this.#hear(policy, tenant, asker, stored?.heardAt ?? 0, words)
       const wasTold =
         stored?.heardAt && heardAt > 0
           ? (learned.wasTold ?? (await this.#toldBefore(policy, tenant, user, stored, kept, was)))
           : null
       // A judge's words are not the user's: what these tell of the tenant waits for the user's next.
-      const tells = heardAt > 0 && speaker !== null
+      const tells = heardAt > 0 && speaker !== null && !isBesideVouched(others, asker)
+      const tellsNow = tells ? await this.#tellsOfTenant(policy, tenant, user, [...others, added], belief) : belief.told
       const earlier = tells && wasTold ? await this.#unforgotten(policy, tenant, wasTold, lastWordOf(kept)) : null
-      const ofPeople = tells ? ofTenant(belief.told, earlier, added.ts, this.#hearing.halfLifeDays) : []
+      const ofPeople = tells ? ofTenant(tellsNow, earlier, added.ts, this.#hearing.halfLifeDays) : []
       const told = new Map([...ofLlms, ...ofPeople])
-      const toldNow = speaker === null && wasTold ? wasTold : belief.told
+      const toldNow = !tells && wasTold ? wasTold : tellsNow
       const rewards = (stored?.rewards ?? 0) + counted(added) - (old ? counted(old) : 0)
       const asBefore = this.#store.hasEarlierReplicas && (stored === null || stored.sums !== undefined)
       const next: NextUser = {
@@ -341,7 +343,7 @@ export class Learner {
       }
       const edges = await withoutVectorsInClear(policy, [...others, added].slice(-MAX_EDGES))
       const isFirst = speaker !== null && !old && !others.some(({ candidate }) => candidate === added.candidate)
-      const first = old ? null : standingOf(stored, kept)
+      const first = old ? null : standingOf(stored, kept, asker)
       const result: Committed = { outcome: now ? 'learned' : 'kept', told, isFirst, first }
       return { next, learned: { edges, basis, sums: belief.sums, told: toldNow }, result }
     }
@@ -352,19 +354,40 @@ export class Learner {
     return { outcome, first: first ?? null }
   }
 
-  /** What an edge more tells of LLMs. The first one by which its user is heard tells all that they said before, too. */
+  /**
+   * What an edge more tells of LLMs. The first one by which its user is heard tells all that they said before, too.
+   * What was said in their name without anybody's answering for it is not theirs. Who had themselves erased has been
+   * heard before, and their words still count: they are not heard again as long as the erasure is remembered.
+   */
   async #hear(
     policy: Policy,
     tenant: string,
-    user: string,
+    { user, vouched }: Speaker,
     heardAt: number,
     said: Said & { since: number },
   ): Promise<{ told: ReadonlyMap<string, Float32Array>; heardAt: number }> {
-    const { counts, others, added, since } = said
-    if (!counts || heardAt > 0) return { told: tellingOf(said), heardAt }
+    const { counts, added } = said
+    const others = said.others.filter((edge) => isSaidAlike(edge, vouched))
+    if (!counts || heardAt > 0) return { told: tellingOf({ ...said, others }), heardAt }
+    const none = { told: new Map<string, Float32Array>(), heardAt }
+    if (isBesideVouched(said.others, { vouched })) return none
+    const since = others.length === said.others.length ? said.since : (others[0]?.ts ?? added.ts)
     const edges = await this.#open(policy, tenant, user, [...others, added])
-    if (!isHeard(edges, since, added.ts, this.#hearing)) return { told: new Map(), heardAt }
+    if (!isHeard(edges, since, added.ts, this.#hearing)) return none
+    if (await this.#store.wasErased(tenant, user)) return none
     return { told: wholeTelling(edges, await messagesOf(policy, tenant, edges, this.#find)), heardAt: added.ts }
+  }
+
+  /** What a user tells of their tenant, [Y]: of what was said as the last of the edges was. */
+  async #tellsOfTenant(
+    policy: Policy,
+    tenant: string,
+    user: string,
+    edges: readonly StoredEdge[],
+    belief: Belief,
+  ): Promise<Float32Array> {
+    const alike = edges.filter((edge) => isSaidAlike(edge, edges.at(-1)?.vouched ?? false))
+    return alike.length === edges.length ? belief.told : (await this.#rebuild(policy, tenant, user, alike)).told
   }
 
   /**
@@ -568,8 +591,14 @@ const NOBODY: NextUser = {
  */
 const counted = ({ weight }: NewEdge) => (weight >= 0.5 ? 1 : 0)
 
-function standingOf(stored: StoredUser | null, kept: readonly StoredEdge[]): Standing {
+/** Nobody answers for who says it, and for who said others under that name somebody did. */
+const isBesideVouched = (others: readonly StoredEdge[], { vouched }: Pick<Speaker, 'vouched'>): boolean =>
+  !vouched && others.some((edge) => edge.vouched === true)
+
+function standingOf(stored: StoredUser | null, kept: readonly StoredEdge[], { vouched }: Speaker): Standing {
   const heardAt = stored?.heardAt ?? 0
-  const ratings = kept.filter(({ id, ts }) => id.endsWith(':rating') && ts > heardAt).length
-  return { isHeard: heardAt > 0, ratings: heardAt > 0 ? ratings : 0 }
+  const isWhole = kept.length < MAX_EDGES || kept[0]?.seq === 1
+  const since = kept.filter((edge) => edge.ts > heardAt && isSaidAlike(edge, vouched))
+  const ratings = since.filter(({ id }) => id.endsWith(':rating')).length
+  return { isHeard: heardAt > 0, ratings: heardAt === 0 ? 0 : isWhole ? ratings : Number.POSITIVE_INFINITY }
 }

@@ -8,6 +8,8 @@ const ID_BYTES = 6
 
 /** Flags of an edge: what follows. */
 const [READING, VECTOR, COST, REWARD, WEIGHT, COMPLETION] = [1, 2, 4, 8, 16, 32]
+/** Whether somebody answered for the user's name; neither: by an earlier version, which passes over both. */
+const [VOUCHED, UNVOUCHED] = [64, 128]
 
 /**
  * An edge's id: a hash of the interaction, which tells a user's answers apart (48 bits of SHA-256), and what was said
@@ -45,7 +47,8 @@ export function encodeHistory(edges: readonly StoredEdge[]): Buffer {
         (edge.costUsd >= 0 ? COST : 0) |
         (edge.reward !== 1 ? REWARD : 0) |
         (edge.weight !== 1 ? WEIGHT : 0) |
-        (edge.completionTokens >= 0 ? COMPLETION : 0),
+        (edge.completionTokens >= 0 ? COMPLETION : 0) |
+        (edge.vouched === undefined ? 0 : edge.vouched ? VOUCHED : UNVOUCHED),
     )
     bytes.unsigned(Math.max(0, Math.round(edge.promptTokens)))
     if (edge.completionTokens >= 0) bytes.unsigned(Math.round(edge.completionTokens))
@@ -110,6 +113,7 @@ export function decodeHistory(content: Uint8Array): StoredEdge[] {
     return {
       ...{ id: `${about}:${said}`, seq, ts, candidate, reading, reader, vector },
       ...{ reward, kind, weight, promptTokens, completionTokens, costUsd },
+      ...(flags & (VOUCHED | UNVOUCHED) && { vouched: (flags & VOUCHED) !== 0 }),
     }
   })
 }

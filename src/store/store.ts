@@ -83,6 +83,8 @@ export interface StoredEdge {
   /** Negative = unknown. */
   completionTokens: number
   costUsd: number
+  /** Somebody answered for the user's name when they asked; absent where an earlier version wrote it. */
+  vouched?: boolean
 }
 
 export const MAX_EDGES = 512
@@ -316,6 +318,8 @@ export interface Store {
   dropRewards(rows: readonly RewardRecord[]): Promise<void>
   /** Who was erased, as long as that is remembered. */
   listErasures(): Promise<Erasure[]>
+  /** Whether this user was, not their tenant. */
+  wasErased(tenant: string, user: string): Promise<boolean>
 
   loadConversation(tenant: string, id: string): Promise<ConversationState | null>
   /**

@@ -216,6 +216,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         await store.appendInteractions([anInteraction({ tenant: gone })])
         await store.eraseUser(t, 'u:1')
         await store.eraseTenant(gone)
+        const was = (of: string, user: string) => store.wasErased(of, user)
+        expect([await was(t, 'u:1'), await was(t, 'u:2'), await was(gone, 'u:1')]).toEqual([true, false, false])
         const noted = (await store.listErasures()).filter((erasure) => [t, gone].includes(erasure.tenant))
         expect(noted.sort((a, b) => a.at - b.at || (a.userHash > b.userHash ? -1 : 1))).toEqual([
           { tenant: t, userHash: userHash('u:1'), at: expect.any(Number) },

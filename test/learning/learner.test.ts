@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { edgesOf } from '../../src/learning/edges.ts'
 import type { Learner, Standing } from '../../src/learning/learner.ts'
 import { ratingRewards } from '../../src/learning/sources/user-rating.ts'
 import type { UserStates } from '../../src/learning/user-states.ts'
@@ -482,6 +483,95 @@ describe('what users tell of an LLM', () => {
     ])
     atOnce.states.close()
     others.close()
+  })
+
+  it('is not made louder by who is erased and comes back', async () => {
+    const users = async () => {
+      const rows = await store.loadEvidence('acme', evidenceKey('tiny-1'))
+      return [...rows.values()].reduce((sum, row) => sum + (row.at(-3) as number), 0)
+    }
+    for (const day of [1, 2, 3]) {
+      const about = dearAnswer(`of-day-${day}`, { ...VOUCHED, ts: Date.now() + 1_000 * day })
+      expect(await learner.apply(policy, reward(about, 1, { binary: false }), about)).toBe('learned')
+      expect(await users()).toBe(1)
+      await learner.forgetUser('acme', 'ann')
+    }
+    // Of anybody else it is as before, and so it is once the erasure is forgotten.
+    const [other, back] = [dearAnswer('other', { user: 'bob', ...VOUCHED }), dearAnswer('back', VOUCHED)]
+    await learner.apply(policy, reward(other, 1, { binary: false }), other)
+    expect(await users()).toBe(2)
+    store = withOverrides(store, { wasErased: async () => false })
+    const { learner: later, states: others } = learnerOn(store)
+    const after = { ...back, ts: Date.now() + 9_000 }
+    await later.apply(policy, reward(after, 1, { binary: false }), after)
+    expect(await users()).toBe(3)
+    others.close()
+  })
+
+  it('is not made louder by saying so much that what was said first is gone', async () => {
+    const about = (i: number, of = dearAnswer) => of(`long-${i}`, VOUCHED)
+    const [first] = edgesOf(reward(about(0), 1, { binary: false }), about(0))
+    const edges = Array.from({ length: MAX_EDGES }, (_, i) => {
+      const [edge] = edgesOf(reward(about(i, cheapAnswer), 1, { binary: false }), about(i, cheapAnswer))
+      return { ...(edge as NonNullable<typeof first>), seq: 3 * MAX_EDGES + 1 + i }
+    })
+    const user = { policy: 'tiny-1', rewards: 9, preferences: {}, updatedAt: 1, since: 1, heardAt: 1 }
+    const older = new Float32Array(0)
+    await store.commitUser('acme', 'ann', { ...user, revision: 1, state: new Uint8Array(0), older }, edges)
+    const standings: Standing[] = []
+    const onFirst = async (one: Standing) => void standings.push(one)
+    for (const i of [1, 2]) {
+      const again = about(1_000 + i)
+      await learner.apply(policy, reward(again, 1, { binary: false, ts: Date.now() }), again, onFirst)
+    }
+    const rows = await store.loadEvidence('acme', evidenceKey('tiny-1'))
+    const dear = [...rows].find(([name]) => name.startsWith('dear#'))?.[1]
+    const [weight, users] = [dear?.at(-4), dear?.at(-3)]
+    const [fourth, next] = [MAX_EDGES / (4 * MAX_EDGES + 1), MAX_EDGES / (4 * MAX_EDGES + 2)]
+    expect(users).toBeCloseTo(fourth, 5)
+    expect(weight).toBeCloseTo(fourth + next / 2, 5)
+    expect(standings.map(({ ratings }) => ratings)).toEqual([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY])
+  })
+
+  describe('under a name for which somebody answers', () => {
+    const tellings = async () => {
+      const rows = await store.loadEvidence('acme', evidenceKey('tiny-1'))
+      return [...rows]
+        .map(([name, row]) => [name.replace(/[0-9]+$/, ''), row.at(-4) as number, row.at(-3) as number])
+        .sort()
+    }
+    const hearing = { minAnswers: 3, minAgeMs: 1_000, halfLifeDays: 1e9 }
+    const say = async (by: Learner, id: string, ts: number, of: Partial<InteractionSummary>) => {
+      const about = of.vouched ? cheapAnswer(id, of) : dearAnswer(id, of)
+      await by.apply(policy, reward(about, 1, { binary: false, ts }), about)
+    }
+
+    it('what a key says is not told as theirs, however long ago', async () => {
+      const { learner: slow, states: others } = learnerOn(store, undefined, { hearing })
+      for (let i = 0; i < 6; i++) await say(slow, `named-${i}`, 1_000 + i, { key: 'k' })
+      await say(slow, 'own-0', 5_000, VOUCHED)
+      expect(await tellings()).toEqual([])
+      // Nor are they heard by it, nor is what they said theirs who has the key.
+      await say(slow, 'named-6', 6_000, { key: 'k' })
+      await say(slow, 'own-1', 5_500, VOUCHED)
+      expect(await tellings()).toEqual([])
+      await say(slow, 'own-2', 6_100, VOUCHED)
+      expect(await tellings()).toEqual([['cheap#u', expect.closeTo(1 + 1 / 2 + 1 / 3, 5), 1]])
+      others.close()
+    })
+
+    it('what a key says first takes nothing from their word', async () => {
+      for (let i = 0; i < 6; i++) {
+        const about = cheapAnswer(`named-${i}`, { key: 'k' })
+        await learner.apply(policy, reward(about, -1, { binary: false, ts: 1_000 + i }), about)
+      }
+      await say(learner, 'own-0', 5_000, VOUCHED)
+      expect((await tellings()).at(-1)).toEqual(['cheap#u', 1, 1])
+      const standings: Standing[] = []
+      const about = cheapAnswer('own-1', VOUCHED)
+      await learner.apply(policy, reward(about, 1, { ts: 6_000 }), about, async (one) => void standings.push(one))
+      expect(standings).toEqual([{ isHeard: true, ratings: 1 }])
+    })
   })
 
   it('is told once of the first rating of an answer, however many come at once, here and elsewhere', async () => {

@@ -22,9 +22,22 @@ const TOKEN_SECRET = 'secret-of-the-web-interface'
 
 const PRICES = { cheap: { input: 0.1, output: 0.4 }, mid: { input: 1, output: 4 }, dear: { input: 15, output: 60 } }
 const TWINS = ['left', 'right']
-const VOUCHED = ['vouched', 'vouched-few', 'vouched-twins']
+const VOUCHED = ['vouched', 'vouched-few', 'vouched-twins', 'erased']
 const TENANTS = [
-  ...['idle', 'loud', 'crowd', 'patient', 'keys', 'defended', 'honest', 'tokens', 'twins', 'few-twins', 'idle-twins'],
+  ...[
+    'idle',
+    'loud',
+    'crowd',
+    'patient',
+    'keys',
+    'defended',
+    'honest',
+    'tokens',
+    'twins',
+    'few-twins',
+    'idle-twins',
+    'named',
+  ],
   ...VOUCHED,
 ]
 const keyOf = (tenant: string, i = 0) => `pr-${tenant}-key-${i}-0123456789`
@@ -161,7 +174,22 @@ const patient = [
   ...crowd('few-twins', 12, 'left', { other: 'right' }),
   ...crowd('vouched-twins', 6, 'left', { other: 'right' }),
 ]
+/** Colleagues who come with signed tokens, as somebody with a plain key names them. */
+const colleagues = (wish: string, signed = false) => crowd('named', 12, wish, { name: 'colleague', signed })
 let idle: Served
+
+/** Two people rate on a day and the next, and have themselves erased. */
+async function comeAndGo(day: number): Promise<void> {
+  const both = crowd('erased', 2, 'dear', { name: 'fickle' })
+  for (const round of day === 0 ? [0, 1, 2, 3] : [0, 1]) for (const one of both) await rate(one, round)
+  if (day === 0) return
+  for (const { user } of both) {
+    const erased = await call(gateway, `/v1/users/${user}/profile`, { key: keyOf('erased'), method: 'DELETE' })
+    expect(erased.status).toBe(200)
+  }
+  await setTimeout(2)
+  for (const round of [0, 1, 2, 3]) for (const one of both) await rate(one, round)
+}
 
 beforeAll(async () => {
   await start()
@@ -170,8 +198,11 @@ beforeAll(async () => {
   await rateAll(crowd('crowd', of(50, 500)))
   for (let day = 0; day < DAYS; day++) {
     await rateAll(patient, day)
+    await comeAndGo(day)
+    if (day === 0) for (let round = 0; round < 6; round++) await rateAll(colleagues('dear'), round)
     await sleepADay()
   }
+  await rateAll(colleagues('cheap', true), 1)
   // Evidence is read again within two seconds after the last word.
   await setTimeout(3_000)
 }, 900_000)
@@ -186,11 +217,19 @@ test.each([
   ['a crowd on one key that was patient for days', 'patient', 0.03],
   ['a patient crowd on five of a tenant’s keys', 'keys', 0.1],
   ['a patient crowd on a key, beside twenty users with tokens', 'defended', 0.03],
+  ['who has a plain key and names twelve colleagues that come with tokens', 'named', 0],
 ])('%s does not turn the tenant', async (_, tenant, atMost) => {
   const { cheap = 0, dear = 0 } = await served(tenant)
   if (atMost === 0) expect({ cheap, dear }).toEqual({ cheap: idle.cheap, dear: idle.dear })
   expect(dear - (idle.dear ?? 0)).toBeLessThanOrEqual(atMost)
   expect(cheap).toBeGreaterThan(0.8)
+})
+
+test('nobody who has themselves erased and comes back is a voice more', async () => {
+  const { candidates } = await (await adminCall(gateway, '/evidence?tenant=erased')).json()
+  const users = (of: { opinions: { users: number }[] }) => of.opinions.reduce((sum, one) => sum + one.users, 0)
+  expect(candidates.map(users)).toEqual([2, 2].map((n) => expect.closeTo(n, 0)))
+  expect(await served('erased')).toEqual(idle)
 })
 
 test.each([

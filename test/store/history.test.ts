@@ -26,6 +26,7 @@ const edge: fc.Arbitrary<StoredEdge> = fc.record({
   promptTokens: fc.nat(2 ** 31 - 1),
   completionTokens: fc.oneof(fc.constant(-1), fc.nat(1e6)),
   costUsd: fc.oneof(fc.constant(-1), float32.map(Math.abs)),
+  vouched: fc.boolean(),
 })
 
 describe('a history', () => {
@@ -37,6 +38,9 @@ describe('a history', () => {
       }),
     )
     expect(decodeHistory(new Uint8Array(0))).toEqual([])
+    const earlier = anEdge()
+    expect(decodeHistory(encodeHistory([earlier]))).toEqual([earlier])
+    expect('vouched' in earlier).toBe(false)
   })
 
   test('lies beside the belief while it is small', () => {

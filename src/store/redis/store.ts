@@ -135,6 +135,7 @@ export class RedisStore implements BackupStore {
   readonly dropInteractions: Store['dropInteractions'] = (rows) => this.#records.dropInteractions(rows)
   readonly dropRewards: Store['dropRewards'] = (rows) => this.#records.dropRewards(rows)
   readonly listErasures: Store['listErasures'] = () => listErasures(this.#redis)
+  readonly wasErased: Store['wasErased'] = (tenant, user) => this.#users.wasErased(tenant, user)
 
   async loadConversation(tenant: string, id: string): Promise<ConversationState | null> {
     return turnOf(await this.#redis.ask(tenant, () => this.#redis.client.get(keys.conversation(tenant, id))))

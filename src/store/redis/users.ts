@@ -122,6 +122,10 @@ export class RedisUsers {
     return at === undefined ? rows : rows + (await this.#dropUnusedSalt(tenant, user))
   }
 
+  async wasErased(tenant: string, user: string): Promise<boolean> {
+    return (await this.#redis.ask(tenant, () => this.#redis.client.exists(keys.erased(tenant, user)))) > 0
+  }
+
   /** What is of bounded size. */
   async #eraseKnown(tenant: string, user: string): Promise<number> {
     const on = [

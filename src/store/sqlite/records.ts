@@ -152,6 +152,10 @@ export class SqliteRecords {
     )
   }
 
+  wasErased(tenant: string, user: string): Promise<boolean> {
+    return this.#file.read(() => this.#file.sql.userErasure.get(tenant, userHash(user)) !== undefined)
+  }
+
   async #inSlices<T>(rows: readonly T[], work: (row: T) => void): Promise<void> {
     const drop = (most: number, before: number) => {
       const some = rows.slice(before, before + most)

@@ -96,6 +96,7 @@ export function prepareStatements(db: DatabaseSync) {
     dropMode: prepare('DELETE FROM modes WHERE tenant = ?'),
 
     listErasures: prepare('SELECT tenant, user_hash, at FROM erasures'),
+    userErasure: prepare('SELECT 1 FROM erasures WHERE tenant = ? AND user_hash = ?'),
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     raiseErasure: prepare(`
       INSERT INTO erasures VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = excluded.at WHERE at < excluded.at`),

@@ -117,6 +117,7 @@ export class SqliteStore implements BackupStore {
   readonly dropInteractions: Store['dropInteractions'] = (rows) => this.#records.dropInteractions(rows)
   readonly dropRewards: Store['dropRewards'] = (rows) => this.#records.dropRewards(rows)
   readonly listErasures: Store['listErasures'] = () => this.#records.listErasures()
+  readonly wasErased: Store['wasErased'] = (tenant, user) => this.#records.wasErased(tenant, user)
 
   loadConversation(tenant: string, id: string): Promise<ConversationState | null> {
     return this.#file.read(() => {
