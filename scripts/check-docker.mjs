@@ -4,12 +4,12 @@
 //   --quick   takes node_modules from this repository instead of running npm ci
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findNode } from '../bin/node-runtime.mjs'
 import { parseCopy, readDockerfile } from './lib/dockerfile.mjs'
+import { freePort } from './lib/free-port.mjs'
 import { root } from './lib/paths.mjs'
 
 /** The image's own user, and one as OpenShift makes them up: any number, in group 0. */
@@ -104,15 +104,6 @@ function build() {
     else if (rest.includes('[')) stage.lists[name] = JSON.parse(rest.slice(rest.indexOf('[')))
   }
   return stage ?? fail('No FROM')
-}
-
-/** @returns {Promise<number>} */
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 /** @param {Stage} image @param {typeof USERS[number]} user */

@@ -88,7 +88,7 @@ const TOOLS = ['scripts/lib/bundle.mjs', ...INSIDE.map((name) => `node_modules/$
 const licenceOf = (root, name) =>
   `${name}\n\n${readFileSync(join(root, 'node_modules', name, 'LICENSE'), 'utf8').trim()}\n`
 
-/** How many stay with `beside`. */
+/** How many others stay. */
 const KEPT = 3
 
 /**
@@ -99,13 +99,13 @@ const describe = (root, paths) => Object.fromEntries(paths.map((path) => [path, 
 
 /**
  * Puts the source together in a folder of its own, to which `MADE` then leads: a process that started before finds its
- * own files as long as its bundle stays. What a file says is taken down before the bundler reads it: one that changes
+ * own files as long as its bundle stays, for the next three. What a file says is taken down before the bundler reads it: one that changes
  * meanwhile makes a bundle that is not run.
  *
  * @param {string} root the repository
- * @param {{ beside: boolean }} options whether the last ones stay
+ * @param {{ alone: boolean }} options whether no other stays
  */
-export async function bundle(root, { beside }) {
+export async function bundle(root, { alone }) {
   const source = join(root, 'src')
   const dist = join(root, DIST)
   const folder = `${Date.now().toString(36)}-${process.pid}`
@@ -130,7 +130,7 @@ export async function bundle(root, { beside }) {
   renameSync(`${whole}.${process.pid}`, whole)
   const others = readdirSync(dist).filter((name) => name !== MADE && name !== folder)
   // Named by their time, and so sorted by it.
-  for (const other of beside ? others.toSorted().slice(0, -KEPT) : others) {
+  for (const other of alone ? others : others.toSorted().slice(0, -KEPT)) {
     rmSync(join(dist, other), { recursive: true, force: true })
   }
 }

@@ -13,6 +13,6 @@ import { step } from './progress.mjs'
 export async function ensureBundle(root) {
   const node = findNode(root)
   if (isBundled(root) || !node || !existsSync(join(root, 'node_modules', 'rolldown'))) return
-  const { ok, tail } = await step('bundling', node, [join(root, 'scripts', 'build.mjs'), '--beside'], { cwd: root })
+  const { ok, tail } = await step('bundling', node, [join(root, 'scripts', 'build.mjs')], { cwd: root })
   if (!ok) process.stderr.write(`Not bundled, so that starts take longer: ${tail.split('\n').find(Boolean)}\n`)
 }

@@ -1,8 +1,10 @@
 import { z } from 'zod'
 import { resolveEmbeddingModel } from '../candidates/embedding-models.ts'
 import type { UserIds } from '../candidates/tenants.ts'
+import { type GatewayError, invalidRequest } from '../errors.ts'
 import type { NativeRequest } from '../openai/chat.ts'
 import { asAsked, embeddingsAnswer, readEmbeddings } from '../openai/embeddings-answer.ts'
+import { errorBody } from '../openai/error.ts'
 import { estimateTokens } from '../openai/estimate-tokens.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseThread } from '../openai/parse-thread.ts'
@@ -54,20 +56,24 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
   const principal = principalOf(snapshot, userIds, caller, incoming, body)
   const wanted = [principal.tenant.config.candidates, ...(caller.models ? [caller.models] : [])]
   const candidate = resolveEmbeddingModel(snapshot.embeddingModels, body.model, wanted)
-  const inputs = inputsOf(body.input)
   const format = body.encoding_format ?? 'float'
+  const asked = { inputs: inputsOf(body.input), format, dimensions: body.dimensions ?? null }
   // What is left to do to the answer that was read.
   let finish = (body: Buffer) => body
+  let otherLength: number | null = null
   const read = (json: unknown) => {
-    const { facts, isInPlace } = readEmbeddings(json, inputs)
-    finish = (body) => asAsked(body, format, isInPlace)
-    return facts
+    const found = readEmbeddings(json, asked)
+    finish = (body) => asAsked(body, format, found.isInPlace)
+    otherLength = found.otherLength
+    return found.facts
   }
   const readLarge = async (answer: Buffer<ArrayBuffer>, tenant: string) => {
     finish = (body) => body
-    const { body, told: facts } = await parseThread.convert(embeddingsAnswer, answer, { inputs, format }, tenant)
-    return { facts, body }
+    const { body, told } = await parseThread.convert(embeddingsAnswer, answer, asked, tenant)
+    otherLength = told.otherLength
+    return { facts: told.facts, body }
   }
+  const refusal = () => (otherLength === null ? null : otherDimensions(body, otherLength))
   const native: NativeRequest = { api: 'embeddings', raw, spans, read, readLarge, observe: neverStreamed }
   const request = {
     body: { model: body.model, messages: [], max_tokens: 0 },
@@ -76,8 +82,17 @@ function callOf(context: RequestContext, userIds: UserIds, raw: Buffer): Call {
     promptTokens: tokensOf(body.input),
     native,
   }
-  return unroutedCall('embeddings', principal, candidate, request, () => writerFor((body) => finish(body)))
+  return unroutedCall('embeddings', principal, candidate, request, () => writerFor((body) => finish(body), refusal))
 }
+
+/** A model that can't shorten its vectors: OpenAI's own refuse that so; some servers pass it by. */
+const otherDimensions = ({ model, dimensions }: EmbeddingsBody, length: number): GatewayError =>
+  invalidRequest(
+    `The model '${model}' does not follow 'dimensions': ${dimensions} were asked for, its vectors have ${length}. ` +
+      `Leave 'dimensions' out, or ask for ${length}.`,
+    'dimensions',
+    'dimensions_not_followed',
+  )
 
 const neverStreamed = () => new SseObserver({ dropUsage: false })
 
@@ -93,8 +108,15 @@ function tokensOf(input: EmbeddingsBody['input']): number {
 const inputsOf = (input: EmbeddingsBody['input']): number =>
   typeof input === 'string' || typeof input[0] === 'number' ? 1 : input.length
 
-const writerFor = (finish: (body: Buffer) => Buffer): AnswerWriter => ({
-  plain: ({ status, body }) => (status >= 400 ? body : finish(body)),
+/** @param refusal of an answer that is not what was asked for: it is billed and recorded, and not told */
+const writerFor = (finish: (body: Buffer) => Buffer, refusal: () => GatewayError | null): AnswerWriter => ({
+  plain(answer) {
+    if (answer.status >= 400) return answer.body
+    const error = refusal()
+    if (!error) return finish(answer.body)
+    answer.status = error.status
+    return Buffer.from(errorBody(error))
+  },
   stream() {
     throw new Error('embeddings are not streamed')
   },

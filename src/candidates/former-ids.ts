@@ -19,8 +19,10 @@ export function withFormerIds(store: Store, userIds: Pick<UserIds, 'former'>): S
     loadUserState: (tenant, user) => found(() => store.loadUserState(tenant, user), tenant, user),
     async eraseUser(tenant, user) {
       let rows = 0
+      // Also of secrets that are no longer configured: archives have rows of that time.
+      const former = new Set([...userIds.former(tenant, user), ...(await store.formerIds(tenant, user))])
       // The present one last: what another replica moves meanwhile is under it.
-      for (const id of [...userIds.former(tenant, user), user]) rows += await store.eraseUser(tenant, id)
+      for (const id of [...former, user]) rows += await store.eraseUser(tenant, id)
       return rows
     },
     async wasErased(tenant, user) {

@@ -1,7 +1,11 @@
 import { modelThread } from '../routing/model/thread.ts'
+import { hasAuthorities, trustAuthorities } from '../runtime/authorities.ts'
 import { hasProxy } from '../runtime/proxy.ts'
 import { messageFor } from './fail.ts'
 import { plainServe } from './plain-serve.ts'
+
+// Before the first connection.
+if (hasAuthorities()) for (const problem of trustAuthorities()) process.stderr.write(`${problem}\n`)
 
 // Loading undici takes a while.
 if (hasProxy()) await (await import('../runtime/dispatcher.ts')).proxyFetch()

@@ -9,6 +9,8 @@ export interface AskedEmbeddings {
   /** How many inputs are to have a vector. */
   inputs: number
   format: 'float' | 'base64'
+  /** Numbers of a vector; null where that is the model's. */
+  dimensions: number | null
 }
 
 /** What is to be known of an answer. */
@@ -17,11 +19,35 @@ export interface EmbeddingsFacts {
   facts: PlainFacts | null
   /** Its vectors stand in the order of the inputs, each with its place. */
   isInPlace: boolean
+  /** Of vectors that have another length than was asked for, that length; null: they have the right one. */
+  otherLength: number | null
 }
 
-export function readEmbeddings(json: unknown, inputs: number): EmbeddingsFacts {
+export function readEmbeddings(
+  json: unknown,
+  { inputs, dimensions }: Pick<AskedEmbeddings, 'inputs' | 'dimensions'>,
+): EmbeddingsFacts {
   const isInPlace = isObject(json) && Array.isArray(json.data) && json.data.every((row, at) => row?.index === at)
-  return { facts: factsOf(json, inputs), isInPlace }
+  const facts = factsOf(json, inputs)
+  return { facts, isInPlace, otherLength: facts && dimensions !== null ? otherLengthIn(json, dimensions) : null }
+}
+
+const FLOAT_BYTES = 4
+/** Also as half floats, bytes or bits, which some servers tell under fields of their own (`output_dtype`). */
+const fits = (length: number, dimensions: number, sizes: readonly number[]) =>
+  sizes.some((size) => length === Math.ceil(dimensions * size))
+
+/** What is no list of numbers (sparse, a vector for each token) has no such length. */
+function otherLengthIn(json: unknown, dimensions: number): number | null {
+  for (const { embedding } of (json as { data: { embedding: unknown }[] }).data) {
+    if (typeof embedding === 'string') {
+      const bytes = Buffer.byteLength(embedding, 'base64')
+      if (!fits(bytes, dimensions, [FLOAT_BYTES, 2, 1, 1 / 8])) return bytes / FLOAT_BYTES
+    } else if (Array.isArray(embedding) && typeof embedding[0] === 'number') {
+      if (!fits(embedding.length, dimensions, [1, 1 / 8])) return embedding.length
+    }
+  }
+  return null
 }
 
 function factsOf(json: unknown, inputs: number): PlainFacts | null {
@@ -53,13 +79,13 @@ export function asAsked(body: Buffer, format: AskedEmbeddings['format'], isInPla
 }
 
 /** An answer read, and its bytes as they were asked for. */
-export const embeddingsAnswer: Conversion<AskedEmbeddings, PlainFacts | null> = {
+export const embeddingsAnswer: Conversion<AskedEmbeddings, Pick<EmbeddingsFacts, 'facts' | 'otherLength'>> = {
   module: import.meta.url,
   name: 'embeddingsAnswer',
-  run(raw, { inputs, format }) {
+  run(raw, asked) {
     const json = parseJson(raw)
-    const { facts, isInPlace } = readEmbeddings(json, inputs)
-    return { body: facts ? asAsked(raw, format, isInPlace, json) : raw, told: facts }
+    const { facts, isInPlace, otherLength } = readEmbeddings(json, asked)
+    return { body: facts ? asAsked(raw, asked.format, isInPlace, json) : raw, told: { facts, otherLength } }
   },
 }
 

@@ -206,6 +206,14 @@ export interface Erasure {
   at: number
 }
 
+/** A user who has got another id (`moveUser`). */
+export interface Move {
+  tenant: string
+  from: string
+  /** The present one, however many there were between. */
+  to: string
+}
+
 export interface RecordFilter {
   tenant?: string
   /** As stored; only together with `tenant`. */
@@ -276,8 +284,17 @@ export interface Store {
 
   /** Erases all that is kept of a tenant, keys included; as `eraseUser` for what comes later. Returns how much went. */
   eraseTenant(tenant: string): Promise<number>
-  /** Gives what is kept of a user another id, where nothing is known under that yet. False = there was nothing. */
+  /**
+   * Gives what is kept of a user another id, where nothing is known under that yet. False = there was nothing. Who moved
+   * is remembered as long as rows are kept: what lies elsewhere, such as in an archive, has the former id.
+   */
   moveUser(tenant: string, from: string, to: string): Promise<boolean>
+  /** Present ids by former ones, of those among `users` who have moved. */
+  presentIds(tenant: string, users: readonly string[]): Promise<ReadonlyMap<string, string>>
+  /** Ids that a user has had. */
+  formerIds(tenant: string, user: string): Promise<string[]>
+  /** Everybody who has moved, in batches. */
+  listMoves(): AsyncIterable<Move[]>
   /** The user has been here: what is kept of them counts as of now. */
   touchUser(tenant: string, user: string): Promise<void>
   /**

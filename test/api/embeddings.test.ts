@@ -93,6 +93,35 @@ test.each([
   expect((await post({ model: 'embed', input: 'Hi' })).status).toBe(502)
 })
 
+test('a model that does not follow `dimensions` is told as such', async () => {
+  const long = Array.from({ length: 400 }, (_, index) => index / 8)
+  const [asBytes, asHalves] = [4, 2].map((bytes) => Buffer.alloc(400 * bytes, 1).toString('base64'))
+  const cases: [embedding: unknown, inputs: number, dimensions: number, told: number | null][] = [
+    [VECTOR, 1, 3, null],
+    [VECTOR, 2, 4, 3],
+    [BASE64, 1, 3, null],
+    [BASE64, 1, 4, 3],
+    // Read beside the event loop.
+    [long, 500, 400, null],
+    [long, 500, 256, 400],
+    [asBytes, 500, 256, 400],
+    // Half floats, bits and what has no length.
+    [asHalves, 1, 400, null],
+    [Array(50).fill(7), 1, 400, null],
+    [{ indices: [3], values: [1] }, 1, 400, null],
+  ]
+  for (const [embedding, inputs, dimensions, told] of cases) {
+    upstream.play(embeddings(embedding))
+    const answer = await post({ model: 'embed', input: Array(inputs).fill('a'), dimensions })
+    const { error } = await answer.json()
+    const message = `${dimensions} were asked for, its vectors have ${told}.`
+    expect([answer.status, error?.param]).toEqual(told === null ? [200, undefined] : [400, 'dimensions'])
+    if (told !== null) expect(error).toMatchObject({ code: 'dimensions_not_followed', message: expect.stringContaining(message) }) // biome-ignore format: one line
+    expect(upstream.requests).toHaveLength(1)
+    upstream.requests.length = 0
+  }
+})
+
 test('an answer of some megabytes, for a request of some hundred bytes', async () => {
   const input = Array.from({ length: 500 }, () => 'a')
   const vector = Array.from({ length: 1_000 }, (_, index) => index / 8)
@@ -116,7 +145,7 @@ test('an answer of some megabytes, for a request of some hundred bytes', async (
 test.each([['Hello'], [['Hello', 'there']], [[1, 2, 3]], [[[1, 2], [3]]]])(
   'input %j goes through, but for the model',
   async (input) => {
-    const body = `{ "input": ${JSON.stringify(input)}, "model":"embed","dimensions":256,"unknown":12345678901234567890 }`
+    const body = `{ "input": ${JSON.stringify(input)}, "model":"embed","dimensions":3,"unknown":12345678901234567890 }`
     const response = await post(body)
     expect(response.status).toBe(200)
     expect(upstream.requests[0]?.path).toBe('/v1/embeddings')

@@ -610,6 +610,41 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       expect(await store.loadUser(t, 'new')).toMatchObject({ rewards: 7 })
     })
 
+    test('who has got another id is remembered by both, over several, and until they are erased', async () => {
+      const t = tenant()
+      const moves = async () =>
+        (await all(store.listMoves())).filter((move) => move.tenant === t).map(({ from, to }) => `${from}>${to}`)
+      const first = anInteraction({ tenant: t, user: 'a' })
+      await store.appendInteractions([first])
+      await store.appendRewards([aReward({ tenant: t, user: 'a', interaction: first.id })])
+      await store.moveUser(t, 'nobody', 'somebody')
+      expect(await moves()).toEqual([])
+      await store.moveUser(t, 'a', 'b')
+      await store.appendInteractions([anInteraction({ tenant: t, user: 'b' })])
+      await store.moveUser(t, 'b', 'c')
+      expect((await moves()).sort()).toEqual(['a>c', 'b>c'])
+      expect(await store.presentIds(t, ['a', 'b', 'c', 'nobody'])).toEqual(
+        new Map([
+          ['a', 'c'],
+          ['b', 'c'],
+        ]),
+      )
+      expect((await store.formerIds(t, 'c')).sort()).toEqual(['a', 'b'])
+      // Whoever reads the log finds one user.
+      const users = async () => [
+        ...(await all(store.readInteractions({ tenant: t }))).map(({ user }) => user),
+        ...(await all(store.readRewards({ tenant: t }))).map(({ user }) => user),
+      ]
+      expect(await users()).toEqual(['c', 'c', 'c'])
+      // Back to a former one, as where a secret is taken back.
+      await store.moveUser(t, 'c', 'a')
+      expect((await moves()).sort()).toEqual(['b>a', 'c>a'])
+      expect(await users()).toEqual(['a', 'a', 'a'])
+      await store.eraseUser(t, 'a')
+      expect(await moves()).toEqual([])
+      expect(await store.formerIds(t, 'a')).toEqual([])
+    })
+
     test('what a user has used goes along with their new id: limits of every window, and the sums of days', async () => {
       const t = tenant()
       const limits = (['minute', 'day', 'month'] as const).flatMap((window) =>

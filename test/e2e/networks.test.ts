@@ -1,17 +1,18 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, request } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { connect, type PeerCertificate, type TLSSocket } from 'node:tls'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Authority } from '../support/authority.ts'
 import { complete } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway, type TestConfig } from '../support/gateway.ts'
 import { startHttpProxy } from '../support/http-proxy.ts'
-import { freePort } from '../support/redis.ts'
+import { freePort, RedisServer } from '../support/redis.ts'
 import { chunkOf, replyPlain, startUpstream, usageChunk } from '../support/upstream.ts'
 
 vi.setConfig({ testTimeout: 240_000 })
@@ -253,4 +254,54 @@ it('a collector of telemetry is reached in the same way, with its own CA', async
   await eventually(() => ['/v1/traces', '/v1/metrics'].every((path) => paths.has(path)), 'spans and figures', 60_000)
   expect(proxy.asked).toContain(`CONNECT collector.corp.example:${port}`)
   expect(running.stdout() + running.stderr()).not.toContain('corp:word')
+})
+
+it('authorities of SSL_CERT_FILE and SSL_CERT_DIR are trusted by whatever connects', async () => {
+  const issuers = { file: new Authority('of a file'), directory: new Authority('of a directory') }
+  const bundle = join(issuers.directory.dir, 'corp.crt')
+  copyFileSync(issuers.directory.ca, bundle)
+  const keys = await generateKeyPair('ES256')
+  const jwks = { keys: [{ ...(await exportJWK(keys.publicKey)), kid: 'k', alg: 'ES256' }] }
+  const [byFile, byDirectory] = [issuers.file.issue('outside'), issuers.directory.issue('store')]
+  const asked = new Set<string>()
+  const outside = createServer({ cert: readFileSync(byFile.cert), key: readFileSync(byFile.key) }, (incoming, outgoing) => {
+    asked.add(incoming.url ?? '')
+    const answer = { choices: [{ index: 0, message: { role: 'assistant', content: 'hi' }, finish_reason: 'stop' }], usage: { prompt_tokens: 1, completion_tokens: 1 } }
+    outgoing.setHeader('content-type', 'application/json')
+    incoming.resume().on('end', () => outgoing.end(JSON.stringify(incoming.url === '/jwks' ? jwks : answer)))
+  }).listen(0, '127.0.0.1') // biome-ignore format: one server
+  await once(outside, 'listening')
+  cleanUp.push(() => outside.close(), () => outside.closeAllConnections()) // biome-ignore format: one step
+  const origin = `https://localhost:${(outside.address() as AddressInfo).port}`
+  const port = await freePort()
+  const files = ['--tls-cert-file', byDirectory.cert, '--tls-key-file', byDirectory.key, '--tls-ca-cert-file', bundle]
+  const redis = new RedisServer(await freePort(), ['--tls-port', `${port}`, ...files, '--tls-auth-clients', 'no'])
+  cleanUp.push(() => redis.discard())
+  const hasTls = await redis.start().then(
+    () => true,
+    (error) => !/Bad directive|tls-port/.test(String(error)),
+  )
+  const config = {
+    ...(hasTls && { store: { kind: 'redis', url: `rediss://localhost:${port}` } }),
+    providers: { p: { kind: 'openai-compatible', base_url: `${origin}/v1`, key_required: false } },
+    candidates,
+    identity: { jwt: { header: 'x-user-jwt', jwks_url: `${origin}/jwks`, required: true } },
+    telemetry: { otlp: { endpoint: origin }, metrics: false, delay_ms: 50 },
+    webhook: { url: `${origin}/hook` },
+  }
+  const none = join(issuers.file.dir, 'nowhere')
+  const directories = `${none}:${issuers.directory.dir}`
+  const running = await gateway(config, { SSL_CERT_FILE: issuers.file.ca, SSL_CERT_DIR: directories })
+  expect(running.stderr()).toContain(`SSL_CERT_DIR: ${none} can’t be read (ENOENT); it is left out.`)
+  const soon = Math.floor(Date.now() / 1000) + 300
+  const token = await new SignJWT({ sub: 'ann', exp: soon })
+    .setProtectedHeader({ alg: 'ES256', kid: 'k' })
+    .sign(keys.privateKey)
+  const answer = await complete(running, { model: 'm' }, { headers: { 'x-user-jwt': token } })
+  expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('hi')])
+  const ready = await fetch(`${running.url}/readyz`)
+  expect((await ready.json()).components.store).toMatchObject({ state: 'ok' })
+  writeFileSync(running.configFile, 'candidates: 7\n')
+  const all = ['/v1/chat/completions', '/jwks', '/v1/traces', '/hook']
+  await eventually(() => all.every((path) => asked.has(path)), 'whatever connects has come through', 60_000)
 })

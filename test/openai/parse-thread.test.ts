@@ -92,10 +92,10 @@ describe('answers with embeddings, on the thread', () => {
       told(at(0, [1]), { index: 1, embedding: [0] }).replace('[0]', `[0.${'0'.repeat(1e6)}]`),
     ],
   ] as const)('%s: the same as here', async (_, format, text) => {
-    const found = await thread.convert(embeddingsAnswer, alone(text), { inputs: 2, format }, 'a')
+    const found = await thread.convert(embeddingsAnswer, alone(text), { inputs: 2, format, dimensions: 2 }, 'a')
     const json = parseJson(Buffer.from(text))
-    const { facts, isInPlace } = readEmbeddings(json, 2)
-    expect(found.told).toEqual(facts)
+    const { facts, isInPlace, otherLength } = readEmbeddings(json, { inputs: 2, dimensions: 2 })
+    expect(found.told).toEqual({ facts, otherLength })
     const body = facts ? asAsked(Buffer.from(text), format, isInPlace, json) : Buffer.from(text)
     expect(String(found.body)).toBe(String(body))
   })

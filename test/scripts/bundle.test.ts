@@ -100,13 +100,16 @@ describe('which of the two runs', () => {
     rmSync(join(folder, 'elsewhere'), { recursive: true })
   })
 
-  it('leaves the bundles before for those that run from them, where told to, and no other', () => {
+  it('leaves the last three before for those that run from them, and none in a package', () => {
     const folders = () => readdirSync(join(folder, DIST)).filter((name) => name !== MADE)
     const [first] = folders()
-    expect(build('--beside')).toMatchObject({ status: 0 })
-    expect(folders()).toHaveLength(2)
-    expect(folders()).toContain(first)
-    expect(build()).toMatchObject({ status: 0 })
+    for (const count of [2, 3, 4, 4]) {
+      expect(folders()).toContain(first)
+      expect(build()).toMatchObject({ status: 0 })
+      expect(folders()).toHaveLength(count)
+    }
+    expect(folders()).not.toContain(first)
+    expect(build('--alone')).toMatchObject({ status: 0 })
     expect(folders()).toHaveLength(1)
     expect(isBundled(folder)).toBe(true)
   })

@@ -1,14 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import { freePort } from '../../scripts/lib/free-port.mjs'
 
-/** Fewer than from a node's port to its bus, which is 10,000 above. */
-const PORTS = { from: 12_000, many: 8_000 }
+export { freePort }
+
 const SLOTS = 16_384
 
 const running = new Set<ChildProcess>()
@@ -220,23 +219,5 @@ export async function until(condition: () => boolean | Promise<boolean>, withinM
   while (!(await condition())) {
     if (performance.now() > end) throw new Error(`Still not so after ${withinMs} ms: ${condition}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
-
-/** A port that was free a moment ago, and whose bus port exists. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    // Below the range from which the kernel takes ports of outgoing connections and of `listen(0)`: until it is used,
-    // none of those takes it. The bus of a cluster, above it, is no port that is drawn, either.
-    const port = randomInt(PORTS.from, PORTS.from + PORTS.many)
-    const server = createServer().listen(port, '127.0.0.1')
-    try {
-      await once(server, 'listening')
-    } catch {
-      continue
-    }
-    server.close()
-    await once(server, 'close')
-    return port
   }
 }

@@ -24,6 +24,9 @@ class Place(Protocol):
     def read(self, path: str) -> bytes:
         """A file. Raises `LogError`."""
 
+    def find(self, path: str) -> bytes | None:
+        """A file that need not be there. Raises `LogError`."""
+
     def shown(self, path: str) -> str:
         """Where a file is, for a message."""
 
@@ -49,6 +52,9 @@ class _Directory:
             return (self.path / path).read_bytes()
         except OSError as error:
             raise LogError(f"{self.shown(path)}: {error.strerror}") from error
+
+    def find(self, path: str) -> bytes | None:
+        return self.read(path) if (self.path / path).exists() else None
 
     def shown(self, path: str) -> str:
         return str(self.path / path)
@@ -99,6 +105,10 @@ class _Bucket:
     def read(self, path: str) -> bytes:
         with self._explain(path):
             return bytes(self.client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read())
+
+    def find(self, path: str) -> bytes | None:
+        found = (item["Key"] for page in self._pages(path, "") for item in page.get("Contents", []))
+        return self.read(path) if self._key(path) in found else None
 
     def shown(self, path: str) -> str:
         return f"s3://{self.bucket}/{self._key(path)}"

@@ -6,7 +6,7 @@ They are read file by file, some thousand rows at a time, however many there are
 from __future__ import annotations
 
 import io
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 JSON_COLUMNS = "persona-router.json"
 """Key of a file's metadata: names of the columns that hold JSON."""
+MOVES = "moves.json"
+"""Present ids by tenants and former ids (`src/store/archive/moved-users.ts`)."""
 LOOKED_AT = 20
 """Files whose rows are counted; those of the others follow from their sizes."""
 
@@ -39,6 +41,7 @@ class ArchiveLog:
         self.place: Place = open_place(where)
         if not self.tenants():
             raise LogError(f"{where}: no archive: no folder tenant=… in it")
+        self._moves: dict[str, dict[str, str]] | None = None
 
     def tenants(self) -> list[str]:
         """Every tenant with a folder, by name."""
@@ -67,6 +70,21 @@ class ArchiveLog:
                 rows = self._rows(content, tenant, sample)
             for part in rows.iter_slices(BATCH):
                 yield [_document(kind, row, json_columns) for row in part.iter_rows(named=True)]
+
+    def present_ids(self, tenant: str, users: Collection[str]) -> dict[str, str]:
+        """Rows have the ids of the time when they were archived."""
+        moves = self._moved().get(tenant, {})
+        return {user: present_id(moves, user) for user in users if user in moves}
+
+    def _moved(self) -> dict[str, dict[str, str]]:
+        if self._moves is None:
+            content = self.place.find(MOVES)
+            try:
+                found = {} if content is None else from_json(content)
+                self._moves = {tenant: dict(ids) for tenant, ids in found.items()}
+            except (ValueError, AttributeError, TypeError) as error:
+                raise LogError(f"{self.place.shown(MOVES)}: {error}; bring it back from a copy") from error
+        return self._moves
 
     def _rows(self, content: bytes, tenant: str, sample: Sample | None) -> polars.DataFrame:
         """Users first: of a large archive, most need no more."""
@@ -103,6 +121,15 @@ class _Explain:
         if isinstance(error, self.errors):
             said = str(error).splitlines()[0]
             raise LogError(f"{self.path}: {said}; is it an archive of a persona-router?") from error
+
+
+def present_id(moves: dict[str, str], user: str) -> str:
+    """Who moved twice may be there in two steps."""
+    for _ in moves:
+        if user not in moves:
+            break
+        user = moves[user]
+    return user
 
 
 def _document(kind: Kind, row: dict[str, Any], json_columns: Container[str]) -> Document:

@@ -16,7 +16,7 @@ import re
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, cast
@@ -63,7 +63,14 @@ class LogSource(Protocol):
         """
 
 
-def open_log(where: str) -> LogSource:
+class StoredLog(LogSource, Protocol):
+    """A log in one place, whose rows may have ids that users had before (`moved.py`)."""
+
+    def present_ids(self, tenant: str, users: Collection[str]) -> dict[str, str]:
+        """Present ids by former ones, of those among `users` who have got another one."""
+
+
+def open_log(where: str) -> StoredLog:
     """Finds the log behind an address of Redis, `sqlite:<file>` or a path. Raises `LogError`."""
     if is_redis(where):
         return RedisLog(where)
@@ -92,16 +99,18 @@ def is_bucket(where: str) -> bool:
 
 
 def open_logs(places: Sequence[str]) -> LogSource:
-    """Several logs as one, such as a store and what was archived of it. Raises `LogError`."""
+    """Several logs as one, such as a store and what was archived of it, each user under one id. Raises `LogError`."""
+    from router_model.retrain.moved import MovedLog
+
     # Archives last: what moves meanwhile is read twice, not missed.
     logs = [open_log(where) for where in sorted(places, key=lambda where: is_bucket(where) or Path(where).is_dir())]
-    return logs[0] if len(logs) == 1 else _ManyLogs(logs)
+    return MovedLog(logs[0] if len(logs) == 1 else _ManyLogs(logs), logs)
 
 
 class _ManyLogs:
     """One log after the other."""
 
-    def __init__(self, logs: list[LogSource]) -> None:
+    def __init__(self, logs: Sequence[LogSource]) -> None:
         self.logs = logs
 
     def tenants(self) -> list[str]:
@@ -171,6 +180,10 @@ class JsonlLog:
             if kept:
                 yield kept
 
+    def present_ids(self, tenant: str, users: Collection[str]) -> dict[str, str]:
+        """None: what is exported has the present ids."""
+        return {}
+
     def _open(self) -> IO[bytes]:
         if self.path.suffix == ".gz":
             return cast("IO[bytes]", gzip.open(self.path, "rb"))
@@ -236,11 +249,24 @@ class SqliteLog:
                     for seq, json, user, text in rows
                 ]
 
+    def present_ids(self, tenant: str, users: Collection[str]) -> dict[str, str]:
+        """Of archived rows: those that are here have the present ids."""
+        if not self._has("moves"):
+            return {}
+        found: dict[str, str] = {}
+        for start in range(0, len(users), BATCH):
+            some = list(users)[start : start + BATCH]
+            query = f"SELECT former, user FROM moves WHERE tenant = ? AND former IN ({', '.join('?' * len(some))})"
+            found.update(self._query(query, tenant, *some))
+        return found
+
     def _tables(self, kind: Kind) -> list[str]:
         """The oldest rows first. A gateway that has not been started since has no earlier ones."""
         earlier = f"earlier_{kind}s"
-        known = list(self._query("SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?", earlier))
-        return [*([earlier] if known else []), f"{kind}s"]
+        return [*([earlier] if self._has(earlier) else []), f"{kind}s"]
+
+    def _has(self, table: str) -> bool:
+        return any(self._query("SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?", table))
 
     def _query(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
         try:
@@ -302,6 +328,15 @@ class RedisLog:
                 if kind == "interaction" and embedder is not None:
                     self._look_up_texts(tenant, [d for d in documents if d["embedder"] != embedder])
                 yield documents
+
+    def present_ids(self, tenant: str, users: Collection[str]) -> dict[str, str]:
+        """Rows of a stream have the ids of their time."""
+        former = list(users)
+        if not former:
+            return {}
+        with self._explain():
+            found = self.client.hmget(f"pr:{{{tenant}}}:moved", former)
+        return {user: bytes(now).decode() for user, now in zip(former, found, strict=True) if now is not None}
 
     def _stored(self, tenant: str, fields: dict[bytes, bytes], where: str) -> Document | None:
         """None where what it shares is gone: the row left the log meanwhile, or Redis has lost it."""

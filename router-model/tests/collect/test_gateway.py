@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 import urllib.error
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from typer.testing import CliRunner
 
 from router_model.cli import app
@@ -26,8 +26,7 @@ KEY = "pr-collect-0123456789abcdef"
 def gateway(tmp_path: Path) -> Iterator[str]:
     if not NODE.exists():
         pytest.skip("node_modules is not there: npm install")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "gateway.yaml").write_text(
         f"server: {{ port: {port} }}\nstore: {{ kind: sqlite, path: {tmp_path / 'store.db'} }}\n"
         f"spool: {{ path: {tmp_path / 'spool'} }}\nrouter: {{ artifact: {tmp_path / 'none'}, watch: false }}\n"

@@ -13,18 +13,12 @@ from typing import Any
 
 import pytest
 import redis
+from ports import free_port
+
+__all__ = ["behind_sentinel", "cluster", "free_port", "server"]
 
 SLOTS = 16384
 WITHIN_S = 60
-
-
-def free_port() -> int:
-    """One whose cluster bus, 10,000 above, exists, too."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = int(free.getsockname()[1])
-        if port < 55_000:
-            return port
 
 
 @contextmanager

@@ -55,9 +55,10 @@ def rule_rows(
     """Interactions and their thumbs, user by user, `each` of them; `prices`: other ones, of LLMs that nobody knows."""
     whole = load_pool("llmrouter")
     price = np.argsort([card.output_price or 0.0 for card in whole.cards])
-    pool = whole.select_queries(np.arange(QUESTIONS) * 20).select_llms(price[[0, len(price) // 2, -1]])
+    some = np.linspace(0, len(price) - 1, len(prices)).astype(int) if prices else [0, len(price) // 2, -1]
+    pool = whole.select_queries(np.arange(QUESTIONS) * 20).select_llms(price[some])
     if prices:
-        cards = (Card(f"llm-{usd:g}", "acme", input_price=usd / 4, output_price=usd) for usd in prices)
+        cards = (Card(f"llm-{n}", "acme", input_price=usd / 4, output_price=usd) for n, usd in enumerate(prices))
         pool = replace(pool, cards=tuple(cards))
     users = max(thumbs // each, 2)
     log = MadeLog(pool, embedder, simulate(3, users), tenant=tenant, requests=each, rated=0.0, judged=0.0)

@@ -9,6 +9,8 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +25,8 @@ from typer.testing import CliRunner
 from router_model.cli import app
 from router_model.collect.made_log import MadeLog
 from router_model.retrain.candidates import Column, candidates
-from router_model.retrain.log import BATCH, LogError, LogSource, open_log, open_logs, shown_source
+from router_model.retrain.log import BATCH, Kind, LogError, LogSource, open_log, open_logs, shown_source
+from router_model.retrain.sample import Sample, SampledLog
 
 NODE = ROOT / "node_modules" / ".bin" / "node"
 
@@ -273,21 +276,79 @@ def is_archived(row: Document) -> bool:
     return bool(row["type"] == "interaction" and row["tenant"] == "acme")
 
 
+def run_archive(folder: Path) -> None:
+    command = [NODE, ROOT / "bin" / "persona-router.mjs", "--config", folder / "gateway.yaml", "archive"]
+    command += ["--to", folder / "archive", "--older-than", "1", "--tenant", "acme"]
+    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_archive_beside_its_store(rows: list[Document], tmp_path: Path) -> None:
     database = tmp_path / "store.db"
     imported(f"{{ kind: sqlite, path: {database}, retention_days: 40000 }}", rows, tmp_path)
-    command = [NODE, ROOT / "bin" / "persona-router.mjs", "--config", tmp_path / "gateway.yaml", "archive"]
-    command += ["--to", tmp_path / "archive", "--older-than", "1", "--tenant", "acme"]
-    done = subprocess.run(
-        list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_archive(tmp_path)
     assert open_log(str(tmp_path / "archive")).tenants() == ["acme"]
     assert open_log(str(database)).tenants() == ["bell"]
     both = open_logs([str(tmp_path / "archive"), f"sqlite:{database}"])
     # an empty cell of a number that may be null or absent is null, for the gateway, too
     same(both, [{"baseline_usd": None} | row if is_archived(row) else row for row in stored(rows)])
     assert both.count("interaction", ["acme", "bell"]) == sum(row["type"] == "interaction" for row in rows)
+
+
+def users_of(log: LogSource) -> dict[str, Counter[str]]:
+    """Rows of a tenant's users, by kind."""
+    kinds: tuple[Kind, ...] = ("interaction", "reward")
+    return {kind: Counter(row["user"] for batch in log.read(kind, ["acme"]) for row in batch) for kind in kinds}
+
+
+def renamed(counts: dict[str, Counter[str]], names: dict[str, str]) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {kind: Counter() for kind in counts}
+    for kind, users in counts.items():
+        for user, rows in users.items():
+            found[kind][names.get(user, user)] += rows
+    return found
+
+
+def test_archived_users_who_got_another_id_are_one(rows: list[Document], tmp_path: Path) -> None:
+    """Three ids of one user: one in the archive, one that it knows of, one that the store alone knows of."""
+    database = tmp_path / "store.db"
+    imported(f"{{ kind: sqlite, path: {database}, retention_days: 40000 }}", rows, tmp_path)
+    before = users_of(open_logs([f"sqlite:{database}"]))
+    first, second = sorted(before["reward"])[:2]
+    note = "INSERT OR REPLACE INTO moves VALUES ('acme', ?, ?, ?)"
+    now = time.time_ns() // 10**6
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute(note, (first, "between", now))
+    run_archive(tmp_path)
+    archive = str(tmp_path / "archive")
+    assert users_of(open_logs([archive])) == renamed(before, {first: "between"})
+    with closing(sqlite3.connect(database)) as db, db:
+        db.executemany(note, [(first, "present", now), ("between", "present", now), (second, "other", now)])
+    names = {first: "present", second: "other"}
+    both = open_logs([archive, f"sqlite:{database}"])
+    assert users_of(both) == renamed(before, names)
+    # Who is drawn is drawn with all their rows, whatever their ids were.
+    sample = Sample(0.5)
+    drawn = users_of(SampledLog(both, sample))
+    assert drawn == {
+        kind: Counter({user: n for user, n in users.items() if sample.has("acme", user)})
+        for kind, users in renamed(before, names).items()
+    }
+    (tmp_path / "archive" / "moves.json").write_text("[")
+    with pytest.raises(LogError, match=r"moves\.json"):
+        users_of(open_logs([archive]))
+
+
+def test_redis_users_who_got_another_id_are_one(rows: list[Document], tmp_path: Path, redis_url: str) -> None:
+    imported(f'{{ kind: redis, url: "{redis_url}", retention_days: 40000 }}', rows, tmp_path)
+    before = users_of(open_logs([redis_url]))
+    moved = sorted(before["reward"])[0]
+    client: Any = redis.Redis.from_url(redis_url)
+    client.hset("pr:{acme}:moved", moved, "present")
+    try:
+        assert users_of(open_logs([redis_url])) == renamed(before, {moved: "present"})
+    finally:
+        client.delete("pr:{acme}:moved")
 
 
 def test_what_is_no_archive_is_told(tmp_path: Path) -> None:

@@ -110,11 +110,25 @@ def test_users_who_would_be_taken_too_far_narrow_the_prior(
     assert nearer.std < found.std
 
 
-def test_the_shipped_artifact_learns_possible_tastes_from_free_and_dear_llms(tmp_path: Path) -> None:
-    """Forty-six thumbs of one mind by each user, and an LLM for nothing: rewards of 5 were predicted of that."""
+SIX_FREE = (0.0,) * 6
+"""Sandboxes, or local ones, that nobody has priced."""
+
+
+@pytest.mark.parametrize(
+    ("thumbs", "rule", "prices"),
+    [
+        (460, "half like the dearest", FREE_AND_DEAR),
+        (920, "always the cheapest", SIX_FREE),
+        (2990, "always the cheapest", SIX_FREE),
+    ],
+)
+def test_the_shipped_artifact_learns_possible_tastes_from_free_and_dear_llms(
+    thumbs: int, rule: str, prices: tuple[float, ...], tmp_path: Path
+) -> None:
+    """Forty-six thumbs of one mind by each user, and LLMs for nothing: rewards of 5 were predicted of that."""
     artifact = Artifact((ARTIFACTS / "current").resolve())
     embedder = StaticEmbedder.load(artifact.folder / "embedder")
-    rows = list(rule_rows(embedder, 460, each=46, prices=FREE_AND_DEAR))
+    rows = list(rule_rows(embedder, thumbs, rule=rule, each=46, prices=prices))
     _, found = learned(artifact, rows, embedder, tmp_path)
     assert found.mean < Limits().largest_mean, found
     assert found.std < Limits().largest_std, found

@@ -35,6 +35,8 @@ export function addArchive(program: Command, configPath: () => string): void {
         const archive = await Archive.open(to, { make: true })
         try {
           await archive.tidy()
+          for await (const moves of store.listMoves()) archive.takeMoves(moves)
+          await archive.saveMoves()
           const today = Math.floor(Date.now() / DAY_MS) * DAY_MS
           const [before, oldest] = [today - olderThan * DAY_MS, keep === undefined ? null : today - keep * DAY_MS]
           let moved = { interactions: 0, rewards: 0 }

@@ -1,10 +1,11 @@
 import { hash } from 'node:crypto'
 import { z } from 'zod'
 import { namesOf } from '../records/codec.ts'
-import type { RecordFilter } from '../store.ts'
+import type { Move, RecordFilter } from '../store.ts'
 import { dayOf } from '../usage.ts'
 import { documentOf, IDENTITY, identityOf, type Kind, type Row, rowsOf } from './columns.ts'
 import { ArchiveError, type ArchiveHome, type ArchiveLock } from './home.ts'
+import { MovedUsers } from './moved-users.ts'
 import { encodeFile, readFile, readTable, type Table, tableOf } from './parquet.ts'
 import { openHome } from './places.ts'
 
@@ -23,11 +24,13 @@ export interface ArchiveFile extends Partition {
 
 const LOCK = 'archive.lock'
 const ERASURES = 'erasures.json'
+const MOVES = 'moves.json'
+const OWN_FILES = [LOCK, ERASURES, MOVES]
 const erasuresSchema = z.record(z.string(), z.number())
 /** What the archive itself writes into a day's folder. */
 const OURS = /^tenant=[^/]*\/day=[^/]*\/(interactions|rewards)-[^/]*\.parquet$/
 
-const isOurs = (path: string) => path === LOCK || path === ERASURES || OURS.test(path)
+const isOurs = (path: string) => OWN_FILES.includes(path) || OURS.test(path)
 
 /**
  * Old log rows as Parquet files, `tenant=<name>/day=<UTC day>/<kind>s-<time>-<hash>.parquet`, whose columns are the
@@ -38,9 +41,11 @@ export class Archive {
   readonly place: string
   readonly #home: ArchiveHome
   readonly #lock: ArchiveLock
+  readonly #moved: MovedUsers
 
-  private constructor(place: string, home: ArchiveHome, lock: ArchiveLock) {
+  private constructor(place: string, home: ArchiveHome, lock: ArchiveLock, moved: MovedUsers) {
     this.place = place
+    this.#moved = moved
     this.#home = home
     this.#lock = lock
   }
@@ -52,10 +57,13 @@ export class Archive {
    */
   static async open(place: string, { make = false } = {}): Promise<Archive> {
     const home = await openHome(place, { make })
+    let lock: ArchiveLock | null = null
     try {
       await refuseOthers(place, home)
-      return new Archive(place, home, await home.lock(LOCK))
+      lock = await home.lock(LOCK)
+      return new Archive(place, home, lock, readMoves(await home.read(MOVES), home.shown(MOVES)))
     } catch (error) {
+      await lock?.release().catch(() => undefined)
       home.close()
       throw error
     }
@@ -98,12 +106,20 @@ export class Archive {
     yield* readFile({ bytes, shown: this.#home.shown(path) }, kind, names)
   }
 
+  /** By the present ids of their users. */
+  async *#presentDocuments(file: ArchiveFile, names?: readonly string[]): AsyncGenerator<Record<string, unknown>[]> {
+    for await (const documents of this.documents(file, names)) {
+      for (const document of documents) document.user = this.#moved.presentId(file.tenant, String(document.user))
+      yield documents
+    }
+  }
+
   /** As `Store.readInteractions` and `readRewards`: batches in order of tenants and days. @throws ArchiveError */
   async *read<K extends Kind>(kind: K, filter: RecordFilter = {}): AsyncGenerator<Row<K>[]> {
     const { user, since = 0, until = Number.POSITIVE_INFINITY, fields } = filter
     const [row, columns] = [rowsOf(kind, fields), fields && ['ts', 'user', ...namesOf(kind, fields)]]
     for await (const file of this.files(kind, filter)) {
-      for await (const documents of this.documents(file, columns)) {
+      for await (const documents of this.#presentDocuments(file, columns)) {
         const wanted = documents.filter(
           ({ ts, user: of }) => Number(ts) >= since && Number(ts) <= until && (user === undefined || of === user),
         )
@@ -122,7 +138,7 @@ export class Archive {
     const known = new Set<string>()
     for await (const file of this.filesOf(kind, partition)) {
       if (besides.has(file.path)) continue
-      for await (const documents of this.documents(file, IDENTITY[kind])) {
+      for await (const documents of this.#presentDocuments(file, IDENTITY[kind])) {
         for (const document of documents) {
           const identity = identityOf(kind, document)
           if (among.has(identity)) known.add(identity)
@@ -213,6 +229,26 @@ export class Archive {
     await this.#home.write(ERASURES, Buffer.from(JSON.stringify(done)), () => this.#refuseLost())
   }
 
+  /** Who has got another id since rows were archived. Kept with the archive by `saveMoves` alone. */
+  takeMoves(moves: readonly Move[]): void {
+    this.#moved.take(moves)
+  }
+
+  presentId(tenant: string, user: string): string {
+    return this.#moved.presentId(tenant, user)
+  }
+
+  /** Of users who are erased. @param isErased told either id */
+  forgetMoves(tenant: string, isErased: (user: string) => boolean): void {
+    this.#moved.forget(tenant, isErased)
+  }
+
+  async saveMoves(): Promise<void> {
+    if (!this.#moved.hasChanged) return
+    await this.#home.write(MOVES, Buffer.from(this.#moved.toJson()), () => this.#refuseLost())
+    this.#moved.hasChanged = false
+  }
+
   /** After a silence another process may have taken the archive over. @throws ArchiveError */
   async #refuseLost(): Promise<void> {
     if (await this.#lock.isOurs()) return
@@ -237,6 +273,15 @@ const folderOf = ({ tenant, day }: Partition) => `${partName('tenant', tenant)}/
 /** @throws ArchiveError where something else lies there: an archive is empty at first */
 async function refuseOthers(place: string, home: ArchiveHome): Promise<void> {
   const names = [...(await home.folders('')), ...(await home.files(''))].filter((name) => name !== LOCK).sort()
-  if (names.length === 0 || names.some((name) => name.startsWith('tenant=') || name === ERASURES)) return
+  if (names.length === 0 || names.some((name) => name.startsWith('tenant=') || OWN_FILES.includes(name))) return
   throw new ArchiveError(`${place} is not empty, and is no archive: ${names[0]} is there. Name another place.`)
+}
+
+/** @throws ArchiveError: without it a user who has moved would be two, and what is erased would be found no more */
+function readMoves(text: string | null, shown: string): MovedUsers {
+  try {
+    return MovedUsers.parse(text)
+  } catch {
+    throw new ArchiveError(`${shown} can’t be read: bring it back from a copy, or remove it and lose who has moved.`)
+  }
 }

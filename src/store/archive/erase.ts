@@ -43,9 +43,11 @@ async function eraseOf(archive: Archive, tenant: string, at: ReadonlyMap<string,
     hashes.set(user, known)
     return known
   }
+  const erasedAt = (user: string) => Math.max(at.get(hashOf(user)) ?? -1, at.get(WHOLE_TENANT) ?? -1)
+  /** Under the id of the row's time, or under the present one. */
   const isErased = ({ user, ts, asked_at }: Record<string, unknown>) => {
-    const since = Math.max(at.get(hashOf(String(user))) ?? -1, at.get(WHOLE_TENANT) ?? -1)
-    return since >= Number(asked_at ?? ts)
+    const ids = [String(user), archive.presentId(tenant, String(user))]
+    return Math.max(...ids.map(erasedAt)) >= Number(asked_at ?? ts)
   }
   let gone = 0
   for (const kind of KINDS) {
@@ -57,5 +59,7 @@ async function eraseOf(archive: Archive, tenant: string, at: ReadonlyMap<string,
       hashes.clear()
     }
   }
+  archive.forgetMoves(tenant, (user) => erasedAt(user) >= 0)
+  await archive.saveMoves()
   return gone
 }

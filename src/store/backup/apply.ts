@@ -157,6 +157,10 @@ const WORK: Omit<Work, LogType> = {
     return 'restored'
   },
 
+  async move({ tenant, from, to }, { store }) {
+    return (await store.backup.noteMove(tenant, from, to)) ? 'restored' : 'erased'
+  },
+
   async budget({ tenant, budget }, { store, now }) {
     if (!isOpen(budget, now)) return 'over'
     const [known] = await store.limits.look(tenant, [{ ...budget, max: 0 }])

@@ -28,6 +28,8 @@ export interface Backup {
    * Returns what was not known. What is there already stays there.
    */
   noteErasures(tenant: string, erasures: readonly Erasure[]): Promise<Erasure[]>
+  /** Remembers that a user has got another id, but of who was erased. What is kept of them stays where it is. */
+  noteMove(tenant: string, from: string, to: string): Promise<boolean>
   /** As `Store.appendInteractions`, but what they used isn't counted (`raiseUsage` does). Returns how many are new. */
   appendInteractions(rows: InteractionRecord[]): Promise<number>
   /** As `Store.appendRewards`. Returns how many are new. */

@@ -13,7 +13,7 @@ import {
   rewardSchema,
 } from '../records/codec.ts'
 import type { StoredResponse } from '../responses.ts'
-import type { ConversationState, KeyRecord, StoredEdge, StoredRefusal, StoredUser } from '../store.ts'
+import type { ConversationState, KeyRecord, Move, StoredEdge, StoredRefusal, StoredUser } from '../store.ts'
 import type { UsageRow } from '../usage.ts'
 
 /** When a user was erased, by a hash of their id ('': the tenant), Unix milliseconds. */
@@ -45,6 +45,7 @@ export type BackupRow =
   | { type: 'mode'; tenant: string; mode: string }
   | { type: 'budget'; tenant: string; budget: Budget }
   | { type: 'key'; key: KeyRecord }
+  | ({ type: 'move' } & Move)
   | { type: 'erasure'; tenant: string; erasure: Erasure }
 
 export type RowOf<T extends BackupRow['type']> = Extract<BackupRow, { type: T }>
@@ -70,6 +71,7 @@ export const ROW_TYPES = [
   'mode',
   'usage',
   'budget',
+  'move',
   'erasure',
   'secret',
 ] as const satisfies readonly BackupRow['type'][]
@@ -131,6 +133,8 @@ function nameOf(row: BackupRow): string[] | null {
       return [row.tenant]
     case 'user':
       return [row.tenant, row.user]
+    case 'move':
+      return [row.tenant, row.from]
     case 'conversation':
       return [row.tenant, row.id]
     case 'evidence':

@@ -7,6 +7,7 @@ import { USAGE_DAYS, type UsageRow } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
+import type { RedisMoves } from './moves.ts'
 import type { RedisRecords } from './records.ts'
 import type { SharedRows } from './shared-rows.ts'
 import { type KeptRow, keptIn } from './stream.ts'
@@ -49,6 +50,8 @@ export const CARRIED: Readonly<Record<string, RowType>> = {
   'users-usage': 'usage',
   limit: 'budget',
   erased: 'erasure',
+  moved: 'move',
+  former: 'move',
 }
 
 /** Keys that no backup has, and why. @internal as above */
@@ -92,9 +95,18 @@ export class RedisBackup implements Backup {
   readonly #store: BackupStore
   readonly #records: RedisRecords
   readonly #shared: SharedRows
+  readonly #moves: RedisMoves
   readonly #retentionMs: number
 
-  constructor(redis: RedisAccess, store: BackupStore, records: RedisRecords, shared: SharedRows, retentionMs: number) {
+  constructor(
+    redis: RedisAccess,
+    store: BackupStore,
+    records: RedisRecords,
+    shared: SharedRows,
+    moves: RedisMoves,
+    retentionMs: number,
+  ) {
+    this.#moves = moves
     this.#redis = redis
     this.#store = store
     this.#records = records
@@ -134,6 +146,11 @@ export class RedisBackup implements Backup {
     return noted
   }
 
+  noteMove(tenant: string, from: string, to: string): Promise<boolean> {
+    const marks = [keys.erased(tenant, from), keys.erased(tenant, to), keys.tenantErased(tenant)]
+    return this.#moves.note(tenant, from, to, marks)
+  }
+
   readonly appendInteractions: Backup['appendInteractions'] = (rows) => this.#records.appendInteractions(rows, false)
   readonly appendRewards: Backup['appendRewards'] = (rows) => this.#records.appendRewards(rows)
 
@@ -160,20 +177,24 @@ export class RedisBackup implements Backup {
       const stored = (await this.#shared.read(tenant, documents)).filter((document) => document !== null)
       if (stored.length === 0) return []
       const texts = await this.#redis.askLong(tenant, () => client.mget(stored.map(({ id }) => keys.text(tenant, id))))
-      return stored.map((document, i) => ({ type: 'interaction', record: readInteraction(document, texts[i] ?? null) }))
+      const rows = stored.map((document, i) => readInteraction(document, texts[i] ?? null))
+      return (await this.#moves.rename(tenant, rows)).map((record) => ({ type: 'interaction', record }))
     }
+    const rewardsOf = async (tenant: string, kept: readonly KeptRow[]): Promise<BackupRow[]> =>
+      (await this.#moves.rename(tenant, kept.map(rewardOf))).map((record) => ({ type: 'reward', record }))
     const evidence: Load = async (tenant, key) =>
       [...(await this.#store.loadEvidence(tenant, key))].map(([name, sums]) => ({
         ...{ type: 'evidence', tenant, key },
         ...{ name, sums },
       }))
     return [
-      (from) => this.#stream(keys.rewards, async (_, documents) => documents.map(rewardOf), from),
+      (from) => this.#stream(keys.rewards, rewardsOf, from),
       (from) => this.#stream(keys.interactions, logOf, from),
       (from) => this.#scan({ usage, 'users-usage': usage }, from),
       (from) => this.#scan({ evidence }, from),
       (from) => this.#scan(this.#singles(), from),
       () => this.#tenantKeys(),
+      () => this.#whoMoved(),
       (from) => this.#scan({ erased: (tenant, userHash, key) => this.#erasure(tenant, userHash, key) }, from),
     ]
   }
@@ -290,6 +311,10 @@ export class RedisBackup implements Backup {
     yield { rows: (await this.#store.listKeys()).map((key) => ({ type: 'key', key })) }
   }
 
+  async *#whoMoved(): AsyncGenerator<Piece> {
+    for await (const moves of this.#moves.list()) yield { rows: moves.map((move) => ({ type: 'move', ...move })) }
+  }
+
   async #erasure(tenant: string, userHash: string, key: string): Promise<BackupRow[]> {
     const at = await this.#redis.ask(tenant, () => this.#redis.client.get(key))
     return at === null ? [] : [{ type: 'erasure', tenant, erasure: { userHash, at: Number(at) } }]
@@ -306,10 +331,7 @@ export class RedisBackup implements Backup {
   }
 }
 
-const rewardOf = ({ json }: KeptRow): BackupRow => ({
-  type: 'reward',
-  record: readReward(JSON.parse(json) as RewardDocument),
-})
+const rewardOf = ({ json }: KeptRow) => readReward(JSON.parse(json) as RewardDocument)
 
 const addressOf = ({ options }: Redis) => `${options.host}:${options.port}`
 

@@ -31,6 +31,7 @@ const SCRIPTS = [
   'move-usage',
   'move-user',
   'note-erasure',
+  'note-move',
   'open-interactions',
   'raise-usage',
   'read-user-log',

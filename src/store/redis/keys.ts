@@ -36,6 +36,10 @@ export const rewards = (tenant: string) => `${tag(tenant)}rewards`
 export const user = (tenant: string, id: string) => `${tag(tenant)}user:${id}`
 export const edges = (tenant: string, id: string) => `${tag(tenant)}edges:${id}`
 export const edgeOrder = (tenant: string, id: string) => `${tag(tenant)}edge-order:${id}`
+/** Present ids of users who have got another one, by former ones. */
+export const moved = (tenant: string) => `${tag(tenant)}moved`
+/** Ids that a user has had. */
+export const former = (tenant: string, id: string) => `${tag(tenant)}former:${id}`
 /** Part of the key under which the user's vectors are sealed. */
 export const salt = (tenant: string, id: string) => `${tag(tenant)}salt:${id}`
 /** Which log rows are a user's. */

@@ -3,6 +3,7 @@ import { countersOfUsers } from '../limits.ts'
 import { daysBack } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
+import type { RedisMoves } from './moves.ts'
 
 /** Entries of a log index a script: Redis does nothing else meanwhile. */
 const ENTRIES_PER_SCRIPT = 256
@@ -16,6 +17,7 @@ const DAYS_PER_SCRIPT = 32
  */
 export async function moveUser(
   redis: RedisAccess,
+  moves: RedisMoves,
   tenant: string,
   from: string,
   to: string,
@@ -23,7 +25,12 @@ export async function moveUser(
 ): Promise<boolean> {
   let moved = 0
   const marks = [keys.erased(tenant, from), keys.erased(tenant, to), keys.tenantErased(tenant)]
-  if (await redis.ask(tenant, () => redis.client.exists(keys.userLog(tenant, from)))) {
+  const [hasLog, isKnown] = await redis.ask(tenant, () =>
+    Promise.all([keys.userLog, keys.user].map((key) => redis.client.exists(key(tenant, from)))),
+  )
+  // First: a move that fails on the way is one all the same.
+  if (hasLog || isKnown) await moves.note(tenant, from, to, [keys.user(tenant, to), ...marks])
+  if (hasLog) {
     const days = daysBack(retentionMs).map((day) => keys.usersUsage(tenant, day))
     for (let i = 0; i < days.length; i += DAYS_PER_SCRIPT) {
       await redis.runLong(tenant, 'move-usage', [...marks, ...days.slice(i, i + DAYS_PER_SCRIPT)], [from, to])

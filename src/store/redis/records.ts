@@ -23,6 +23,7 @@ import { dayOf, MAX_USERS_A_DAY, USAGE_DAYS, usedOf } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { jsonArgument } from './commands.ts'
 import * as keys from './keys.ts'
+import type { RedisMoves } from './moves.ts'
 import type { SharedRows } from './shared-rows.ts'
 import { entryOf, type KeptRow, noteEntry, readStream, readUserLog } from './stream.ts'
 
@@ -52,10 +53,12 @@ export class RedisRecords {
   readonly #retentionMs: number
   readonly #replicas: Replicas
   readonly #shared: SharedRows
+  readonly #moves: RedisMoves
   /** True: the server has it; false: it may not. */
   readonly #knownTenants = new Map<string, boolean>()
 
-  constructor(redis: RedisAccess, retentionMs: number, replicas: Replicas, shared: SharedRows) {
+  constructor(redis: RedisAccess, retentionMs: number, replicas: Replicas, shared: SharedRows, moves: RedisMoves) {
+    this.#moves = moves
     this.#redis = redis
     this.#replicas = replicas
     this.#shared = shared
@@ -321,7 +324,10 @@ export class RedisRecords {
               (kept) => read(tenant, kept),
               filter,
             )
-      for await (const documents of batches) yield [tenant, documents]
+      for await (const documents of batches) {
+        await this.#moves.rename(tenant, documents)
+        yield [tenant, documents]
+      }
     }
   }
 

@@ -30,6 +30,7 @@ import { RedisIdempotency } from './idempotency.ts'
 import * as keys from './keys.ts'
 import { RedisLimits } from './limits.ts'
 import { moveUser } from './move-user.ts'
+import { RedisMoves } from './moves.ts'
 import { RedisRecords } from './records.ts'
 import { RedisResponses } from './responses.ts'
 import { scrubVectors } from './scrub.ts'
@@ -57,6 +58,7 @@ export class RedisStore implements BackupStore {
   readonly #keys: RedisTenantKeys
   readonly #users: RedisUsers
   readonly #records: RedisRecords
+  readonly #moves: RedisMoves
   readonly #batch: RedisBatch
   readonly #health: RedisHealth
   readonly #retentionMs: number
@@ -73,7 +75,8 @@ export class RedisStore implements BackupStore {
     this.#retentionMs = Math.round(config.retention_days * 86_400_000)
     this.#keys = new RedisTenantKeys(this.#redis)
     const shared = new SharedRows(this.#redis, events)
-    this.#records = new RedisRecords(this.#redis, this.#retentionMs, this.#health, shared)
+    this.#moves = new RedisMoves(this.#redis, this.#retentionMs)
+    this.#records = new RedisRecords(this.#redis, this.#retentionMs, this.#health, shared, this.#moves)
     this.#channel = new ChangeChannel(client, id, (change) => this.#listeners.emit(change))
     this.#batch = new RedisBatch((tenant, operations) =>
       runPatiently(tenant, 'batch', [keys.tag(tenant)], [operations]),
@@ -83,8 +86,8 @@ export class RedisStore implements BackupStore {
     this.idempotency = new OwedEnds(new RedisIdempotency(run, mostFor))
     this.responses = new RedisResponses(run, runLong, mostFor)
     this.usage = new RedisUsage(this.#redis)
-    this.#users = new RedisUsers(this.#redis, this.responses, this.usage, this.#retentionMs)
-    this.backup = new RedisBackup(this.#redis, this, this.#records, shared, this.#retentionMs)
+    this.#users = new RedisUsers(this.#redis, this.responses, this.usage, this.#moves, this.#retentionMs)
+    this.backup = new RedisBackup(this.#redis, this, this.#records, shared, this.#moves, this.#retentionMs)
     this.#sweep = setInterval(() => void this.sweep().catch(() => undefined), SWEEP_MS).unref()
   }
 
@@ -119,7 +122,10 @@ export class RedisStore implements BackupStore {
     eraseTenant(this.#redis, this.#keys, tenant, this.#retentionMs)
   readonly scrubVectors: Store['scrubVectors'] = (read) => scrubVectors(this.#redis, read)
   readonly moveUser: Store['moveUser'] = (tenant, from, to) =>
-    moveUser(this.#redis, tenant, from, to, this.#retentionMs)
+    moveUser(this.#redis, this.#moves, tenant, from, to, this.#retentionMs)
+  readonly presentIds: Store['presentIds'] = (tenant, users) => this.#moves.present(tenant, users)
+  readonly formerIds: Store['formerIds'] = (tenant, user) => this.#moves.former(tenant, user)
+  readonly listMoves: Store['listMoves'] = () => this.#moves.list()
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before, from) =>
     this.#users.dropIdleUsers(tenant, before, from)

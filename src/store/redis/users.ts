@@ -10,6 +10,7 @@ import { announcing, type RedisAccess } from './access.ts'
 import type { Argument } from './commands.ts'
 import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
+import type { RedisMoves } from './moves.ts'
 import type { RedisResponses } from './responses.ts'
 import type { RedisUsage } from './usage.ts'
 
@@ -23,9 +24,17 @@ export class RedisUsers {
   readonly #redis: RedisAccess
   readonly #responses: RedisResponses
   readonly #usage: RedisUsage
+  readonly #moves: RedisMoves
   readonly #retentionMs: number
 
-  constructor(redis: RedisAccess, responses: RedisResponses, usage: RedisUsage, retentionMs: number) {
+  constructor(
+    redis: RedisAccess,
+    responses: RedisResponses,
+    usage: RedisUsage,
+    moves: RedisMoves,
+    retentionMs: number,
+  ) {
+    this.#moves = moves
     this.#redis = redis
     this.#responses = responses
     this.#usage = usage
@@ -119,7 +128,9 @@ export class RedisUsers {
       ],
       at,
     )
-    return at === undefined ? rows : rows + (await this.#dropUnusedSalt(tenant, user))
+    if (at !== undefined) return rows + (await this.#dropUnusedSalt(tenant, user))
+    await this.#moves.forget(tenant, user)
+    return rows
   }
 
   async wasErased(tenant: string, user: string): Promise<boolean> {

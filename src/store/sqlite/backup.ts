@@ -9,6 +9,7 @@ import type { UsageRow, UsageScope } from '../usage.ts'
 import { WHOLE_TENANT } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
 import { INTERACTIONS, REWARDS } from './log-tables.ts'
+import type { SqliteMoves } from './moves.ts'
 import { interactionOf, rewardOf, type SqliteRecords } from './records.ts'
 import { keyOf } from './tenant-keys.ts'
 import type { SqliteUsers } from './users.ts'
@@ -33,6 +34,7 @@ export const CARRIED: Readonly<Record<string, RowType>> = {
   usage: 'usage',
   counters: 'budget',
   erasures: 'erasure',
+  moves: 'move',
   secrets: 'secret',
 }
 
@@ -65,8 +67,10 @@ export class SqliteBackup implements Backup {
   readonly #file: SqliteFile
   readonly #users: SqliteUsers
   readonly #records: SqliteRecords
+  readonly #moves: SqliteMoves
 
-  constructor(file: SqliteFile, users: SqliteUsers, records: SqliteRecords) {
+  constructor(file: SqliteFile, users: SqliteUsers, records: SqliteRecords, moves: SqliteMoves) {
+    this.#moves = moves
     this.#file = file
     this.#users = users
     this.#records = records
@@ -115,6 +119,7 @@ export class SqliteBackup implements Backup {
     ])
   }
 
+  readonly noteMove: Backup['noteMove'] = (tenant, from, to) => this.#moves.restore(tenant, from, to)
   readonly appendInteractions: Backup['appendInteractions'] = (rows) => this.#records.appendInteractions(rows, false)
   readonly appendRewards: Backup['appendRewards'] = (rows) => this.#records.appendRewards(rows)
 
@@ -211,6 +216,13 @@ export class SqliteBackup implements Backup {
         },
       },
       { name: 'keys', key: ['id'], rows: (row) => [{ type: 'key', key: keyOf(row) }] },
+      {
+        name: 'moves',
+        key: ['tenant', 'former'],
+        rows: ({ tenant, former, user }) => [
+          { type: 'move', tenant: String(tenant), from: String(former), to: String(user) },
+        ],
+      },
       {
         name: 'erasures',
         key: ['tenant', 'user_hash'],

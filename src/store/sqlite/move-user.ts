@@ -2,6 +2,7 @@ import { daysBack } from '../usage.ts'
 import { erasedBefore } from './erasures.ts'
 import type { SqliteFile } from './file.ts'
 import type { SqliteLimits } from './limits.ts'
+import type { SqliteMoves } from './moves.ts'
 import { inSteps } from './steps.ts'
 
 /**
@@ -11,7 +12,7 @@ import { inSteps } from './steps.ts'
  * @param retentionMs how long sums of days are kept
  */
 export async function moveUser(
-  { file, limits }: { file: SqliteFile; limits: SqliteLimits },
+  { file, limits, moves: noted }: { file: SqliteFile; limits: SqliteLimits; moves: SqliteMoves },
   tenant: string,
   from: string,
   to: string,
@@ -24,6 +25,7 @@ export async function moveUser(
   const counted = await file.write(() => {
     limits.carry(tenant, from, to)
     const moves = mayMove()
+    if (moves && (hasRows() || sql.userRevision.get(tenant, from))) noted.note(tenant, from, to)
     for (const day of moves && hasRows() ? daysBack(retentionMs) : []) {
       sql.moveUsage.run(to, tenant, day, from)
       sql.dropUsage.run(tenant, day, from)

@@ -200,6 +200,14 @@ const MIGRATIONS = [
   CREATE INDEX rewards_by_time ON rewards (ts);
   CREATE INDEX rewards_by_user ON rewards (seq / 65536, tenant, user, ts);
   `,
+  `
+  -- Users who have got another id: archives have them under the former one.
+  CREATE TABLE moves (
+    tenant TEXT NOT NULL, former TEXT NOT NULL, user TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (tenant, former)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX moves_by_user ON moves (tenant, user);
+  CREATE INDEX moves_by_age ON moves (at);
+  `,
 ]
 
 /** @throws Error when the file was written by a newer version of this program */

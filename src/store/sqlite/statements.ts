@@ -45,6 +45,16 @@ export function prepareStatements(db: DatabaseSync) {
         completion_tokens = completion_tokens + excluded.completion_tokens, nano_usd = nano_usd + excluded.nano_usd`),
     dropUsage: prepare("DELETE FROM usage WHERE tenant = ? AND day = ? AND scope = 'user' AND id = ?"),
 
+    /** Takes the new id, tenant and the old one. */
+    passMoves: prepare('UPDATE moves SET user = ? WHERE tenant = ? AND user = ?'),
+    noteMove: prepare('INSERT OR REPLACE INTO moves VALUES (?, ?, ?, ?)'),
+    dropMove: prepare('DELETE FROM moves WHERE tenant = ? AND former = ?'),
+    forgetMoves: prepare('DELETE FROM moves WHERE tenant = ? AND user = ?'),
+    presentId: prepare('SELECT user FROM moves WHERE tenant = ? AND former = ?'),
+    formerIds: prepare('SELECT former FROM moves WHERE tenant = ? AND user = ? ORDER BY former'),
+    listMoves: prepare(`
+      SELECT tenant, former, user FROM moves WHERE (tenant, former) > (?, ?) ORDER BY tenant, former LIMIT ?`),
+
     loadUser: prepare(`
       SELECT u.*, m.belief, m.older FROM users u LEFT JOIN memories m ON m.tenant = u.tenant AND m.user = u.user
       WHERE u.tenant = ? AND u.user = ?`),

@@ -16,6 +16,7 @@ import { isBusy, SqliteFile } from './file.ts'
 import { SqliteIdempotency } from './idempotency.ts'
 import { SqliteLimits, type Transact } from './limits.ts'
 import { moveUser } from './move-user.ts'
+import { SqliteMoves } from './moves.ts'
 import { SqliteRecords } from './records.ts'
 import { SqliteResponses } from './responses.ts'
 import { scrubVectors } from './scrub.ts'
@@ -49,6 +50,7 @@ export class SqliteStore implements BackupStore {
   readonly #keys: SqliteTenantKeys
   readonly #users: SqliteUsers
   readonly #records: SqliteRecords
+  readonly #moves: SqliteMoves
   readonly #listeners = new Listeners()
   readonly #origin = randomUUID()
   readonly #poll: NodeJS.Timeout
@@ -65,11 +67,12 @@ export class SqliteStore implements BackupStore {
       void this.#file.sql.noteChange.run(this.#origin, Date.now(), JSON.stringify(change))
     this.#file = new SqliteFile(config.path, note, (change) => this.#listeners.emit(change))
     this.#keys = new SqliteTenantKeys(this.#file)
-    this.#users = new SqliteUsers(this.#file)
+    this.#moves = new SqliteMoves(this.#file)
+    this.#users = new SqliteUsers(this.#file, this.#moves)
     const { db, sql } = this.#file
     this.usage = new SqliteUsage(db, (work) => this.#file.read(work))
     this.#records = new SqliteRecords(this.#file, this.usage)
-    this.backup = new SqliteBackup(this.#file, this.#users, this.#records)
+    this.backup = new SqliteBackup(this.#file, this.#users, this.#records, this.#moves)
     const transact: Transact = (work, when) => this.#file.write(() => [work()], when)
     this.limits = new SqliteLimits(db, transact, (work) => this.#file.read(work), replicas)
     this.#file.share(this.limits)
@@ -102,7 +105,10 @@ export class SqliteStore implements BackupStore {
   readonly eraseTenant: Store['eraseTenant'] = (tenant) => eraseTenant(this.#file, tenant)
   readonly scrubVectors: Store['scrubVectors'] = (read) => scrubVectors(this.#file, read)
   readonly moveUser: Store['moveUser'] = (tenant, from, to) =>
-    moveUser({ file: this.#file, limits: this.limits }, tenant, from, to, this.#retentionMs)
+    moveUser({ file: this.#file, limits: this.limits, moves: this.#moves }, tenant, from, to, this.#retentionMs)
+  readonly presentIds: Store['presentIds'] = (tenant, users) => this.#moves.present(tenant, users)
+  readonly formerIds: Store['formerIds'] = (tenant, user) => this.#moves.former(tenant, user)
+  readonly listMoves: Store['listMoves'] = () => this.#moves.list()
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before) => this.#users.dropIdleUsers(tenant, before)
 

@@ -64,6 +64,7 @@ function statements(): Step[] {
     drop('open_interactions', 'ts', (now) => now - OPEN_MS, 'tenant, id'),
     drop('conversations', 'expires_at', isOver, 'tenant, id'),
     drop('erasures', 'at', isOld, 'tenant, user_hash'),
+    drop('moves', 'at', isOld, 'tenant, former'),
     drop('refusals', 'expires_at', isOver, 'tenant, deployment, field'),
     drop('counters', 'expires_at', isOver, 'tenant, counter'),
     drop('reservations', 'forget_at', isOver, 'tenant, id'),

@@ -7,6 +7,7 @@ import { dayOf } from '../usage.ts'
 import { beliefOf, countOf, edgesIn, encodeMemory, mergeEdges } from '../user-rows.ts'
 import { refuseErased } from './erasures.ts'
 import type { Row, SqliteFile } from './file.ts'
+import type { SqliteMoves } from './moves.ts'
 import { inSteps } from './steps.ts'
 
 const USERS_A_SLICE = 50
@@ -14,9 +15,11 @@ const USERS_A_SLICE = 50
 /** What is known of users: beliefs, edges, and how to forget them. */
 export class SqliteUsers {
   readonly #file: SqliteFile
+  readonly #moves: SqliteMoves
 
-  constructor(file: SqliteFile) {
+  constructor(file: SqliteFile, moves: SqliteMoves) {
     this.#file = file
+    this.#moves = moves
   }
 
   loadUser(tenant: string, user: string): Promise<StoredUser | null> {
@@ -78,7 +81,10 @@ export class SqliteUsers {
         const erase = (most: number) => Number(statement.run(tenant, user, at ?? null, at ?? null, most).changes)
         rows += await inSteps(this.#file, erase, { write: (work) => this.#file.writeUrgently(work) })
       }
-      if (at === undefined) return rows
+      if (at === undefined) {
+        await this.#moves.forget(tenant, user)
+        return rows
+      }
       return rows + (await this.#file.writeUrgently(() => [Number(dropUnusedSalt.run(tenant, user).changes)]))
     } finally {
       await this.#file.emptyWal()

@@ -27,7 +27,7 @@ import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { type BucketServer, startBucketServer, stubBucketEnv } from '../../support/bucket.ts'
 import { aZombie } from '../../support/zombie.ts'
-import { all, anInteraction, aReward, NO_CANDIDATES } from '../records.ts'
+import { all, anInteraction, aReward, aUser, NO_CANDIDATES } from '../records.ts'
 
 const DAY_MS = 86_400_000
 /** 2026-11-28 00:00 UTC */
@@ -298,6 +298,28 @@ describe.each(Object.keys(PLACES) as (keyof typeof PLACES)[])('%s', { timeout: 1
       await withFormerIds(store, { former: () => [MARKER] }).eraseUser('acme', 'present')
       await eraseRows(store, archive)
       expect(await holds(MARKER)).toBe(false)
+    })
+
+    test('who has got another id since is one user, and is erased without the former secret', async () => {
+      const { rows } = await fill()
+      const theirs = rows.filter(({ tenant, user }) => tenant === 'acme' && user === MARKER)
+      await moveRows(store, archive, { before: TODAY, tenant: 'acme' })
+      await store.commitUser('acme', MARKER, aUser())
+      await store.moveUser('acme', MARKER, 'between')
+      for await (const moves of store.listMoves()) archive.takeMoves(moves)
+      await archive.saveMoves()
+      const ids = async () => (await all(archive.read('interaction', { tenant: 'acme', user: 'present' }))).length
+      expect(await ids()).toBe(0)
+      // The archive knows of the first move alone, and learns of the second.
+      await archive.close()
+      archive = await Archive.open(place)
+      archive.takeMoves([{ tenant: 'acme', from: 'between', to: 'present' }])
+      expect(await ids()).toBe(theirs.length)
+      expect(await holds(MARKER)).toBe(false)
+      await withFormerIds(store, { former: () => [] }).eraseUser('acme', 'present')
+      expect(await eraseRows(store, archive)).toBeGreaterThanOrEqual(theirs.length)
+      expect(await ids()).toBe(0)
+      expect([...(await everything())].filter(([, bytes]) => bytes.includes(MARKER)).map(([name]) => name)).toEqual([])
     })
 
     test('a tenant that was erased leaves no file', async () => {

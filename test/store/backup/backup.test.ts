@@ -72,13 +72,13 @@ describe.each(Object.entries(PLACES))('%s', (_, [openFrom, openTo]) => {
     const before = await contents(from)
     const manifest = await writeBackup(from, backupDir())
     expect(rowsOf(manifest)).toEqual({
-      ...{ secret: 1, key: 4, user: 14, salt: 14, interaction: 72, reward: 42, conversation: 14, response: 14 },
-      ...{ evidence: 4, refusal: 2, mode: 2, usage: 18, budget: 2, erasure: 2 },
+      ...{ secret: 1, key: 4, user: 16, salt: 14, interaction: 72, reward: 42, conversation: 14, response: 14 },
+      ...{ evidence: 4, refusal: 2, mode: 2, usage: 18, budget: 2, move: 2, erasure: 2 },
     })
     expect(manifest).toMatchObject({ tenants: TENANTS, has_secret: true, has_hashed_ids: true })
 
     const outcomes = await restoreBackup(to, backupDir(), readWhole(backupDir()), OPTIONS)
-    expect(Object.values(outcomes).flatMap((counts) => Object.keys(counts))).toEqual(Array(14).fill('restored'))
+    expect(Object.values(outcomes).flatMap((counts) => Object.keys(counts))).toEqual(Array(15).fill('restored'))
     expect(await contents(to)).toEqual(before)
     for (const { rows, same, stored } of Object.values(await compareWithStore(to, backupDir(), manifest))) {
       expect([same, stored]).toEqual([rows, rows])
@@ -404,7 +404,7 @@ describe('a store that has gone on', () => {
     const found = await compareWithStore(to, backupDir(), manifest)
     expect(found.interaction).toEqual({ rows: 72, same: 67, missing: 5, stored: 68 })
     expect(found.mode).toEqual({ rows: 2, same: 1, missing: 0, stored: 2 })
-    expect(found.user).toEqual({ rows: 14, same: 12, missing: 1, stored: 13 })
+    expect(found.user).toEqual({ rows: 16, same: 14, missing: 1, stored: 15 })
   })
 })
 

@@ -75,6 +75,8 @@ export async function fill(store: BackupStore, users = 6): Promise<void> {
     const amounts = { requests: 1, tokens: 2, nanoUsd: 5_000_000 }
     await store.limits.reserve({ tenant, id: 'r', limits: [limit], amounts, ttlMs: 60_000 })
     await store.limits.settle(tenant, 'r', amounts)
+    await store.commitUser(tenant, 'of a former secret', aUser())
+    await store.moveUser(tenant, 'of a former secret', 'of the present one')
     await store.commitUser(tenant, 'gone', aUser())
     await store.eraseUser(tenant, 'gone')
   }
