@@ -69,7 +69,10 @@ const GROUPS: readonly [group: string, files: RegExp][] = [
   ['learning, users', /^src\/learning/],
   ['log line', /^pino|^sonic-boom|thread-stream|quick-format|observability\/logger/],
   ['metrics', /^prom-client|tdigest|observability/],
-  ['request read and checked', /^zod|^src\/openai|^src\/api|pipeline\/(call|entry|principal|auth|address|user)|candidates/],
+  [
+    'request read and checked',
+    /^zod|^src\/openai|^src\/api|pipeline\/(call|entry|principal|auth|address|user)|candidates/,
+  ],
   ['HTTP server', /^hono|^@hono|^src\/server|^node:_?(internal\/)?http|node:_http/],
   ['Node: sockets and streams', /^node:.*(net|stream)/],
   ['Node: timers, ticks, promises', /^node:/],
