@@ -93,21 +93,12 @@ export class Lengths {
     // Tokens of several answers say little of one, and a text that goes on is no answer.
     if (format === 'completions' || (body.n ?? 1) > 1) return
     if (!policy || record.usageEstimated || !WHOLE.has(record.finishReason) || !(completionTokens > 0)) return
-    const {
-      id,
-      ts,
-      candidate,
-      reading,
-      reader,
-      promptTokens,
-      tenant,
-      user,
-      key = '',
-      vouched = false,
-    } = summaryOf(record)
-    if (!reading || !embedding) return
+    const { tenant, user, key = '', vouched = false } = record
+    if (!record.reading || !embedding) return
     const voice = voiceOf({ user, key, vouched })
-    if (!this.#counts(JSON.stringify([policy.version, tenant, candidate, voice]))) return
+    // Beyond the first of a day few are looked at more closely.
+    if (!this.#counts([policy.version, tenant, record.chosen, voice].join('\0'))) return
+    const { id, ts, candidate, reading, reader, promptTokens } = summaryOf(record)
     const edge = { ...NOTHING_ELSE, id, interaction: id, ts, candidate, reading, reader, vector: null, seq: 0 }
     this.#keep(policy, tenant, { user, voice, embedding, tools, edge: { ...edge, promptTokens, completionTokens } })
     this.#timer ??= setTimeout(() => void this.flush(), this.#options.everyMs ?? 5_000).unref()
@@ -171,7 +162,9 @@ export class Lengths {
     const day = Math.floor(dayOf(this.#now()))
     const counted = this.#counted.get(of)
     const answers = (counted?.day === day ? counted.answers : 0) + 1
-    this.#counted.set(of, { day, answers })
+    // One that is there has just become the newest.
+    if (counted) Object.assign(counted, { day, answers })
+    else this.#counted.set(of, { day, answers })
     return answers <= ALL_OF_A_VOICE || this.#random() * answers < ALL_OF_A_VOICE
   }
 

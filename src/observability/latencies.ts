@@ -27,12 +27,20 @@ export class Latencies {
 
   /** @param asker what costs something to have many of: a tenant's key, or a user whom somebody vouches for */
   note(candidate: string, ms: number, asker: string): void {
-    const askers = this.#of.get(candidate) ?? new LRUCache<string, Measured>({ max: MAX_ASKERS })
-    this.#of.set(candidate, askers)
-    const before = askers.get(asker)
+    let askers = this.#of.get(candidate)
+    if (!askers) {
+      askers = new LRUCache<string, Measured>({ max: MAX_ASKERS })
+      this.#of.set(candidate, askers)
+    }
     const at = this.#now()
-    const isFresh = before !== undefined && at - before.at <= FRESH_MS
-    askers.set(asker, { ms: isFresh ? before.ms + ALPHA * (ms - before.ms) : ms, at })
+    const known = askers.get(asker)
+    if (!known) {
+      askers.set(asker, { ms, at })
+      return
+    }
+    // Read, it is the newest by now.
+    known.ms = at - known.at <= FRESH_MS ? known.ms + ALPHA * (ms - known.ms) : ms
+    known.at = at
   }
 
   /**

@@ -3,6 +3,7 @@ import type { Capability } from '../candidates/candidate.ts'
 import { invalidRequest } from '../errors.ts'
 import type { ChatBody, ChatMessage, ChatRequest } from './chat.ts'
 import { refuseLookAlikes } from './field-names.ts'
+import { isPlainChat } from './plain-chat.ts'
 import { parseRawBody } from './raw-body.ts'
 import { type Quoted, serialised } from './serialised.ts'
 
@@ -66,8 +67,10 @@ export function chatOf(chat: Record<string, unknown>, quoted?: Quoted): ChatRequ
 }
 
 function requestOf(json: Record<string, unknown>, { raw, spans }: Pick<ChatRequest, 'raw' | 'spans'>): ChatRequest {
-  const parsed = chatSchema.safeParse(json)
-  if (!parsed.success) throw fieldError(parsed.error.issues[0])
+  if (!isPlainChat(json)) {
+    const parsed = chatSchema.safeParse(json)
+    if (!parsed.success) throw fieldError(parsed.error.issues[0])
+  }
   // Not parsed.data: the schema must not be able to drop or change a field.
   const body = json as unknown as ChatBody
   const sizeOf = (field: string) => {

@@ -62,19 +62,26 @@ const NO_SALT = new Uint8Array(0)
 const keyObject = (key: Uint8Array | KeyObject) => (key instanceof Uint8Array ? createSecretKey(key) : key)
 
 /** @param key 32 bytes @param context must be the same when it is opened */
-export function sealUnder(key: Uint8Array | KeyObject, bytes: Uint8Array, context: string): Buffer {
+export function sealUnder(key: Uint8Array | KeyObject, bytes: Uint8Array, context: string | Uint8Array): Buffer {
   const nonce = nextNonce()
-  const cipher = createCipheriv('aes-256-gcm', keyObject(key), nonce).setAAD(Buffer.from(context))
-  return Buffer.concat([nonce, cipher.update(bytes), cipher.final(), cipher.getAuthTag()])
+  const cipher = createCipheriv('aes-256-gcm', keyObject(key), nonce)
+  cipher.setAAD(typeof context === 'string' ? Buffer.from(context) : context)
+  const sealed = Buffer.allocUnsafe(NONCE_BYTES + bytes.length + TAG_BYTES)
+  sealed.set(nonce)
+  // In this mode as many bytes as went in, and none at the end.
+  sealed.set(cipher.update(bytes), NONCE_BYTES)
+  cipher.final()
+  sealed.set(cipher.getAuthTag(), NONCE_BYTES + bytes.length)
+  return sealed
 }
 
 /** Null where it was not sealed under this key and context. */
-export function openUnder(key: Uint8Array | KeyObject, sealed: Buffer, context: string): Buffer | null {
+export function openUnder(key: Uint8Array | KeyObject, sealed: Buffer, context: string | Uint8Array): Buffer | null {
   if (sealed.length < NONCE_BYTES + TAG_BYTES) return null
   const end = sealed.length - TAG_BYTES
   const nonce = sealed.subarray(0, NONCE_BYTES)
   const decipher = createDecipheriv('aes-256-gcm', keyObject(key), nonce, { authTagLength: TAG_BYTES })
-  decipher.setAAD(Buffer.from(context)).setAuthTag(sealed.subarray(end))
+  decipher.setAAD(typeof context === 'string' ? Buffer.from(context) : context).setAuthTag(sealed.subarray(end))
   try {
     return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, end)), decipher.final()])
   } catch {

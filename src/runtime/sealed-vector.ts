@@ -1,7 +1,7 @@
 import { packVector, type QuantisedVector, unpackVector } from './quantise.ts'
 import { openUnder, sealUnder } from './seal.ts'
 
-const CONTEXT = 'vector'
+const CONTEXT = Buffer.from('vector')
 
 /** In base64. @param key 32 bytes */
 export const sealVector = (key: Uint8Array, vector: QuantisedVector): string =>

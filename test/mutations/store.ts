@@ -341,8 +341,8 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: SEAL,
-    find: 'decipher.setAAD(Buffer.from(context)).setAuthTag',
-    replace: "decipher.setAAD(Buffer.from('')).setAuthTag",
+    find: "typeof context === 'string' ? Buffer.from(context) : context).setAuthTag",
+    replace: "Buffer.from('')).setAuthTag",
     tests: ['test/runtime/seal.test.ts'],
     rule: 'what is sealed is opened under its context',
   },

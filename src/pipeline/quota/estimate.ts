@@ -34,18 +34,41 @@ interface Price {
   isBounded: boolean
 }
 
-function priceOf({ request, raw }: Call, { price, maxOutputTokens, contextWindow, defaults }: Candidate): Price {
-  const body = saidOf(request.body, defaults)
+/** What a request says whoever answers it. */
+interface Asked {
+  request: Call['request']
+  /** Of texts, with a margin, and of what is attached. */
+  estimated: number
+  attached: number
+  /** More of what is attached than is likely. */
+  unlikely: number
+  /** Of a request in another format, its provider may read more than what was made a chat of. */
+  given: number
+  /** Of its own body, without a candidate's defaults. */
+  bound: number | null
+}
+
+function askedOf({ request, raw }: Call): Asked {
   const { tokens: attached, unlikely, mediaChars } = attachedTo(request)
-  const estimated = Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens + attached
-  // Of a request in another format, its provider may read more than what was made a chat of.
-  const given = request.format === undefined ? 0 : Math.ceil((raw.length - mediaChars) / BYTES_PER_TOKEN)
+  return {
+    request,
+    estimated: Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens + attached,
+    attached,
+    unlikely,
+    given: request.format === undefined ? 0 : Math.ceil((raw.length - mediaChars) / BYTES_PER_TOKEN),
+    bound: boundOf(request.body),
+  }
+}
+
+function priceOf(asked: Asked, { price, maxOutputTokens, contextWindow, defaults }: Candidate): Price {
+  const { request, estimated, attached, unlikely, given } = asked
+  const body = saidOf(request.body, defaults)
   const most = Math.max(estimated, given)
   const isOwnEstimate = attached === 0 && given <= estimated
   const promptTokens = isOwnEstimate ? estimated : Math.max(estimated - attached, Math.min(contextWindow, most))
   const mostRead = unlikely === 0 ? promptTokens : Math.min(contextWindow, promptTokens + unlikely)
   const answers = Math.max(1, Math.min(Math.max(request.answers ?? 1, body.n ?? 1), MOST_ANSWERS))
-  const bound = boundOf(body)
+  const bound = body === request.body ? asked.bound : boundOf(body)
   // Without any other bound an answer ends where the context does.
   const own = Math.min(maxOutputTokens ?? MOST_ANSWER_TOKENS, Math.max(1, contextWindow - request.promptTokens))
   return {
@@ -66,29 +89,31 @@ const saidOf = (body: ChatBody, defaults: Candidate['defaults']): ChatBody =>
 
 /** Of two spellings servers differ in which one they read: the larger one counts. */
 function boundOf({ max_completion_tokens, max_tokens }: Readonly<Record<string, unknown>>): number | null {
-  const bounds = [max_completion_tokens, max_tokens].filter((bound) => typeof bound === 'number')
-  return bounds.length > 0 ? Math.max(...bounds) : null
+  if (typeof max_completion_tokens !== 'number') return typeof max_tokens === 'number' ? max_tokens : null
+  return typeof max_tokens === 'number' ? Math.max(max_completion_tokens, max_tokens) : max_completion_tokens
 }
 
 const nanoFor = ({ promptNano, tokenNano }: Price, tokens: number) => Math.ceil(promptNano + tokens * tokenNano)
 
 /** The most that an answer of a candidate could take. */
 export function mostOf(call: Call, candidate: Candidate): Amounts {
-  const price = priceOf(call, candidate)
-  return { requests: 1, tokens: tokensOf(call, price), nanoUsd: nanoFor(price, price.longest) }
+  const asked = askedOf(call)
+  const price = priceOf(asked, candidate)
+  return { requests: 1, tokens: tokensOf(asked, price), nanoUsd: nanoFor(price, price.longest) }
 }
 
 /** What an answer without a bound takes, if it is not an unusual one. */
 export function usualOf(call: Call, candidate: Candidate): Amounts {
-  const price = priceOf(call, candidate)
+  const asked = askedOf(call)
+  const price = priceOf(asked, candidate)
   const tokens = price.isBounded ? price.longest : Math.min(price.longest, USUAL_ANSWER_TOKENS)
-  return { requests: 1, tokens: tokensOf(call, price), nanoUsd: nanoFor(price, tokens) }
+  return { requests: 1, tokens: tokensOf(asked, price), nanoUsd: nanoFor(price, tokens) }
 }
 
 /** Rates count an answer without a bound as a usual one: what it came to is counted when it has ended. */
-function tokensOf({ request: { body } }: Call, { promptTokens, answers, longest, isBounded }: Price): number {
-  const asked = Math.min(boundOf(body) ?? longest, MOST_ANSWER_TOKENS)
-  return promptTokens + answers * (isBounded ? asked : Math.min(longest, USUAL_ANSWER_TOKENS))
+function tokensOf({ bound }: Asked, { promptTokens, answers, longest, isBounded }: Price): number {
+  const wanted = Math.min(bound ?? longest, MOST_ANSWER_TOKENS)
+  return promptTokens + answers * (isBounded ? wanted : Math.min(longest, USUAL_ANSWER_TOKENS))
 }
 
 /**
@@ -99,10 +124,11 @@ function tokensOf({ request: { body } }: Call, { promptTokens, answers, longest,
  * @param isTold the store has just told it: a usual answer does not fit, and gets what there is
  */
 export function toReserve(call: Call, candidates: readonly Candidate[], left: number | null, isTold: boolean): Amounts {
+  const asked = askedOf(call)
   let [tokens, nanoUsd, usual, least] = [0, 0, 0, Number.POSITIVE_INFINITY]
   for (const candidate of candidates) {
-    const price = priceOf(call, candidate)
-    tokens = Math.max(tokens, tokensOf(call, price))
+    const price = priceOf(asked, candidate)
+    tokens = Math.max(tokens, tokensOf(asked, price))
     nanoUsd = Math.max(nanoUsd, nanoFor(price, price.longest))
     usual = Math.max(
       usual,
@@ -121,12 +147,14 @@ const leastNano = (price: Price) =>
   nanoFor(price, price.isBounded ? price.longest : Math.min(price.longest, LEAST_ANSWER_TOKENS))
 
 /** Those that can answer for so many billionths of a dollar, if shortly. */
-export const affordable = (call: Call, candidates: readonly Candidate[], nanoUsd: number): Candidate[] =>
-  candidates.filter((candidate) => leastNano(priceOf(call, candidate)) <= nanoUsd)
+export function affordable(call: Call, candidates: readonly Candidate[], nanoUsd: number): Candidate[] {
+  const asked = askedOf(call)
+  return candidates.filter((candidate) => leastNano(priceOf(asked, candidate)) <= nanoUsd)
+}
 
 /** The longest answer that so many billionths of a dollar pay for; null where they pay for any. */
 export function mostTokens(call: Call, candidate: Candidate, nanoUsd: number): number | null {
-  const price = priceOf(call, candidate)
+  const price = priceOf(askedOf(call), candidate)
   if (price.isBounded || nanoFor(price, price.longest) <= nanoUsd) return null
   return Math.max(1, Math.floor((nanoUsd - price.promptNano) / price.tokenNano))
 }

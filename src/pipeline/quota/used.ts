@@ -36,13 +36,14 @@ export function withCosts(record: InteractionRecord, call: Call, reserved: numbe
 export function usedBy(record: InteractionRecord, call: Call): Amounts {
   const { promptTokens, completionTokens } = record.usage
   let tokens = promptTokens + completionTokens
+  const last = record.attempts.length - 1
   for (const [i, attempt] of record.attempts.entries()) {
+    if (i < last ? !isBilled(attempt) : !isOpenEnd(record)) continue
     const candidate = call.model.candidates.find(({ name }) => name === attempt.candidate)
     if (!candidate) continue
     const known = attempt[KNOWN_USAGE]
     const most = known ? known.promptTokens + known.completionTokens : usualOf(call, candidate).tokens
-    if (i < record.attempts.length - 1) tokens += isBilled(attempt) ? most : 0
-    else if (isOpenEnd(record)) tokens = Math.max(tokens, most)
+    tokens = i < last ? tokens + most : Math.max(tokens, most)
   }
   return { requests: 1, tokens, nanoUsd: Math.round(billedUsd(record) * NANO) }
 }

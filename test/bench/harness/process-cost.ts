@@ -33,6 +33,16 @@ const onCpuNs = (pid: number, tid: number | string) =>
 /** Microseconds of CPU of a process's first thread. */
 export const mainThreadUs = (pid: number) => onCpuNs(pid, pid) / 1e3
 
+/** Microseconds of CPU by the names of a process's threads; threads of one name together. */
+export function threadCosts(pid: number): Map<string, number> {
+  const costs = new Map<string, number>()
+  for (const tid of readdirSync(`/proc/${pid}/task`)) {
+    const name = Number(tid) === pid ? 'main' : readFileSync(`/proc/${pid}/task/${tid}/comm`, 'utf8').trim()
+    costs.set(name, (costs.get(name) ?? 0) + onCpuNs(pid, tid) / 1e3)
+  }
+  return costs
+}
+
 export function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
 }
