@@ -49,6 +49,7 @@ def evaluate(
     users: Annotated[int, typer.Option(min=20, help="users of a population, 20 % of them test users")] = 1000,
     regret: Annotated[bool, typer.Option(help="also live regret over 200 requests")] = False,
     newcomers: Annotated[bool, typer.Option(help="also LLMs that joined after training")] = False,
+    newcomer_seeds: Annotated[int, typer.Option(min=1, help="of the seeds, so many for --newcomers")] = 2,
     families: Annotated[str, typer.Option(help="makers whose LLMs join later; the three largest by default")] = "",
     without: Annotated[Path | None, typer.Option(help="artifact that never saw --families, to join later")] = None,
     quick: Annotated[bool, typer.Option(help="a minute's worth: one pool, one seed, few contestants")] = False,
@@ -60,7 +61,7 @@ def evaluate(
     options: dict[str, Any] = {
         "pools": pools, "data": data, "feedback": feedback, "shifts": shifts, "folds": folds, "llms": llms,
         "population": population, "artifact": artifact, "only": only, "seeds": seeds, "first": first, "users": users,
-        "regret": regret, "newcomers": newcomers, "families": families,
+        "regret": regret, "newcomers": newcomers, "newcomer_seeds": newcomer_seeds, "families": families,
         "without": without,
     }  # fmt: skip
     if config is not None:
@@ -120,6 +121,7 @@ def make_plan(options: dict[str, Any], quick: bool) -> Plan:
         llms=_words(options["llms"]) or None,
         regret=bool(options["regret"]),
         newcomers=bool(options["newcomers"]),
+        newcomer_seeds=int(options["newcomer_seeds"]),
         families=_words(options["families"]) or None,
         without=Path(options["without"]) if options["without"] else None,
     )

@@ -194,6 +194,9 @@ class Leniency(nn.Module):
     both sums by the probability that this rater is lenient (a mixture of two classes of raters: Titterington et al.
     1985, with the mean rating as its only clue). All is a sum, so that ratings can be taken back and replicas can add
     up theirs.
+
+    Higher than expected is: than of usual people. Another kind of people explains high ratings by what they like, so
+    their ratings are read at face value; read as a lenient rater's they would look like nobody's.
     """
 
     said: Tensor
@@ -220,8 +223,11 @@ class Leniency(nn.Module):
 
     def lenient(self, precision: Tensor, information: Tensor) -> Tensor:
         """Probability that a rater is lenient, from sums of `evidence`, any shape."""
+        return torch.sigmoid(self._log_odds(precision, information))
+
+    def _log_odds(self, precision: Tensor, information: Tensor) -> Tensor:
         ratio = SEEN * (information - 0.5 * SEEN * precision) / (1 + self.spread**2 * precision)
-        return torch.sigmoid(math.log(self.share / (1 - self.share)) + ratio)
+        return math.log(self.share / (1 - self.share)) + ratio
 
     def forward(self, sums: Tensor) -> Tensor:
         """Packed precision and information [.., W, belief] from sums of messages in blocks [.., W, G]."""
@@ -229,6 +235,14 @@ class Leniency(nn.Module):
         precision, information = clue.sum(-2, keepdim=True).split(1, -1)
         blended: Tensor = plain + self.lenient(precision, information) * (lenient - plain)
         return blended
+
+    def at_face_value(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward` if nobody were lenient [.., W, belief], and the logarithm [.., 1] of how much more probable it
+        is to rate so high for somebody who may be.
+        """
+        clue = sums[..., -2:].sum(-2)
+        log_odds = self._log_odds(*clue.split(1, -1))
+        return sums[..., : self.belief], math.log(1 - self.share) + functional.softplus(log_odds)
 
 
 @dataclass(frozen=True)

@@ -370,6 +370,8 @@ class UserNode(nn.Module):
 
     There are other kinds of people than the usual ones, each a Gaussian, too. Whoever has never changed may be of any:
     the sums of all blocks tell by their evidence, in closed form. Who changed is read as one of the usual people.
+    Others' ratings are taken at face value, and so are the usual people's where kinds are compared, with the chance
+    that they are lenient for what it is worth (`Leniency`): a high rating must not count for both.
     How frequent each kind is depends on the tenant, and a tenant is one of a few kinds of tenants: each user tells how
     much more probable their words are at a tenant of each kind than at any, and the sum of these logarithms is all that
     must be kept of a tenant. What one user says is bounded by the least frequent kind of people.
@@ -421,9 +423,16 @@ class UserNode(nn.Module):
         log_odds = (math.log(self.change) - silence[0]).repeat(blocks)
         log_odds[-1] = 0.0
         # Of the sums [W, G]: the newest block, the newest two, .., all; all for each other kind; all but the newest,
-        # .., the oldest.
-        split = torch.cat([newest, newest[-1:].expand(people, -1), 1 - newest[:-1]])
-        kind = torch.cat([torch.zeros(blocks), torch.arange(people) + 1, torch.zeros(blocks - 1)]).long()
+        # .., the oldest. At face value: for other kinds, and, once more, all for the usual one.
+        parts = [newest, newest[-1:].expand(people, -1), 1 - newest[:-1]]
+        kinds = [torch.zeros(blocks), torch.arange(people) + 1, torch.zeros(blocks - 1)]
+        if people:
+            usual, others, earlier = parts
+            none = torch.zeros_like(usual)
+            read = [functional.pad(usual, (0, blocks)), functional.pad(others, (blocks, 0))]
+            parts = [*read, functional.pad(earlier, (0, blocks)), torch.cat([none, usual], -1)[-1:]]
+            kinds.append(torch.zeros(1))
+        split, kind = torch.cat(parts), torch.cat(kinds).long()
         return {
             "precision": precision[kind],
             "pull": pull[kind],
@@ -458,21 +467,27 @@ class UserNode(nn.Module):
         """
         return self.believed(sums, tenant)[:3]
 
-    def believed(self, sums: Tensor, tenant: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def believed(
+        self, sums: Tensor, tenant: Tensor | None = None, face_value: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """As `moments`; how probable it is that they are of each kind of people [B, 1 + people]; and what they tell of
-        their tenant [B, tenants]. `tenant` [B, tenants]: sum of what users of the same tenant told.
+        their tenant [B, tenants]. `tenant` [B, tenants]: sum of what users of the same tenant told. `face_value`: what
+        `Leniency.at_face_value` returns, by default `sums` themselves.
         """
         k, blocks, people = self.sizes.user, self.sizes.blocks, self.sizes.people
-        packed, information = (self.split @ sums.double()).split((k * (k + 1) // 2, k), -1)
+        plain, may_be_lenient = (sums, sums.new_zeros(len(sums), 1)) if face_value is None else face_value
+        both = torch.cat([sums, plain], -2) if people else sums
+        packed, information = (self.split @ both.double()).split((k * (k + 1) // 2, k), -1)
         covariance, logdet = inverse_and_logdet(self.precision + unpack(packed, k))
         target = information + self.pull
-        posterior = (covariance @ target.unsqueeze(-1)).squeeze(-1)  # [B, 2 W - 1 + people, K]
+        posterior = (covariance @ target.unsqueeze(-1)).squeeze(-1)  # [B, 2 W - 1 + people, and 1 for them, K]
         evidence = 0.5 * ((posterior * target).sum(-1) - logdet)
-        present, earlier = evidence.split((blocks + people, blocks - 1), -1)
+        present, earlier, read_plainly = evidence.split((blocks + people, blocks - 1, min(people, 1)), -1)
         log_weight = present + functional.pad(earlier, (0, 1 + people)) + self.log_odds
         kinds, told = torch.ones_like(log_weight[..., :1]), log_weight[..., :0]
         if people:
             usual, others = log_weight.split((blocks, people), -1)
+            usual = usual + (read_plainly - present[..., blocks - 1 : blocks]) + may_be_lenient.double()
             by_kind = torch.cat([torch.logsumexp(usual, -1, keepdim=True), others], -1)
             known = self.log_tenant.double() if tenant is None else self.log_tenant + tenant.double()
             share, anywhere = self._shares(known), self._shares(self.log_tenant.double())
@@ -729,12 +744,16 @@ class Router(nn.Module):
         which kind of people they are [B, J] and what they tell of their tenant [B, Y], see `UserNode.believed`.
         """
         blocks = sums.unflatten(-1, (self.sizes.blocks, self.sizes.user_message))
-        mean, covariance, since, kinds, told = self.user_node.believed(self.leniency(blocks), tenant)
+        mean, covariance, since, kinds, told = self.believed(blocks, tenant)
         state = torch.cat([mean, covariance.flatten(-2)], -1)
         taste = mean @ self.directions.T
         spread = self.directions @ covariance @ self.directions.T
         made = (state, taste, spread, since, *((kinds, told) if self.sizes.people else ()))
         return tuple(x.to(sums.dtype) for x in made)
+
+    def believed(self, sums: Tensor, tenant: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """See `UserNode.believed`, from sums of messages in blocks [B, W, G]."""
+        return self.user_node.believed(self.leniency(sums), tenant, self.leniency.at_face_value(sums))
 
     def predict(self, query: Tensor, prompt_tokens: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Not personal: quality [B, M], dollars [B, M], log of reply tokens [B, M], soft task group [B, T]."""

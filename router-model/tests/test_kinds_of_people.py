@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from near import assert_near
 from tiny import SIZES, edges, tiny_router
 
+from router_model.evidence import SHARE
 from router_model.export.artifact import TOLERANCE, largest_error
 from router_model.export.onnx import export_graph, inputs_of, outputs_of, realistic
 from router_model.linalg import pack
@@ -91,6 +93,37 @@ def test_probabilities_are_those_of_direct_integration(router: Router) -> None:
     assert_near(people[0], torch.as_tensor(expected / expected.sum()), 1e-4)
     likelihood = shares @ np.exp(np.array(log_density) - max(log_density))
     assert_near(told[0], torch.as_tensor(np.log(likelihood / expected.sum())), 1e-4)
+
+
+def test_a_high_rating_is_a_lenient_one_or_of_another_kind_never_both(router: Router) -> None:
+    """Kinds are compared at face value, the usual one with what it is worth that they may be lenient; others are
+    believed at face value, too.
+    """
+    random = np.random.default_rng(2)
+    looks = random.normal(size=(6, SIZES.user)) / np.sqrt(SIZES.user)
+    precision = torch.as_tensor(4 * looks.T @ looks)
+    said = [torch.as_tensor(looks.T @ random.normal(size=6)) for _ in ("plainly", "leniently")]
+    plain, lenient = (sums_of(router, precision, information) for information in said)
+    clue = torch.zeros(1, SIZES.blocks, 2, dtype=torch.double)
+    clue[0, 0] = torch.tensor([200.0, 90.0])
+    tenant = torch.tensor([[-6.0, *[0.0] * (router.sizes.tenants - 1)]])
+    mean, _, _, people, _ = router.believed(torch.cat([plain, lenient, clue], -1), tenant)
+    odds = float(torch.logit(router.leniency.lenient(*clue[0, 0])))
+    assert odds > 0
+    worth = (1 - SHARE) * (1 + math.exp(odds))
+    expected = router.user_node.believed(plain, tenant)[3] * torch.tensor([worth, *[1.0] * len(SCALES)])
+    assert_near(people[0], (expected / expected.sum())[0], 1e-6)
+    assert 0.05 < float(people[0, 0]) < 0.95
+    usual = without_people(router).believed(torch.cat([plain, lenient, clue], -1))[0][0]
+    others = sum(people[0, kind] * mean_of(router, kind, precision, said[0]) for kind in range(1, 1 + len(SCALES)))
+    assert_near(mean[0], people[0, 0] * usual + others, 1e-4)
+
+
+def mean_of(router: Router, kind: int, precision: torch.Tensor, information: torch.Tensor) -> torch.Tensor:
+    """Expected weights of a user of a kind who said this."""
+    mean, covariance = (torch.as_tensor(values[kind]) for values in gaussians(router))
+    prior = torch.linalg.inv(covariance)
+    return torch.linalg.solve(prior + precision, information + prior @ mean)
 
 
 @pytest.mark.parametrize("kind", range(1 + len(SCALES)))

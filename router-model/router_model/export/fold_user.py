@@ -66,11 +66,14 @@ class FoldedUser(nn.Module):
         # Whether anything was said in a block or before it, by any of these users.
         said = (each != 0).to(torch.float32).amax((0, 2))
         since = torch.stack([said[i:].max() for i in range(1, blocks)]) > 0 if blocks > 1 else said[:0] > 0
-        differs = torch.cat([torch.ones_like(said[:1]) > 0, since, self.always[blocks:], since])
+        read_plainly = self.always[blocks : blocks + min(people, 1)]
+        differs = torch.cat([torch.ones_like(said[:1]) > 0, since, self.always[blocks:], since, read_plainly])
         rows = differs.nonzero().squeeze(-1)  # [n]
-        place = differs.long().cumsum(0) - 1  # [2 W - 1 + people]: where each has its Gaussian
+        place = differs.long().cumsum(0) - 1  # [2 W - 1 + people, and 1 for them]: where each has its Gaussian
 
-        packed, information = (self.split[rows] @ self.leniency(each).double()).split((k * (k + 1) // 2, k), -1)
+        sums_read, (plain, may_be_lenient) = self.leniency(each), self.leniency.at_face_value(each)
+        both = torch.cat([sums_read, plain], -2) if people else sums_read
+        packed, information = (self.split[rows] @ both.double()).split((k * (k + 1) // 2, k), -1)
         wide = self.precision.shape[-1]
         added = take(functional.pad(packed, (0, 1)), self.places).unflatten(-1, (wide, wide))
         covariance, logdet = inverse_and_logdet(self.precision[rows] + added)
@@ -78,12 +81,13 @@ class FoldedUser(nn.Module):
         target = information + self.pull[rows]
         posterior = (covariance @ target.unsqueeze(-1)).squeeze(-1)  # [B, n, K]
         evidence = (0.5 * ((posterior * target).sum(-1) - logdet)).index_select(-1, place)
-        present, earlier = evidence.split((blocks + people, blocks - 1), -1)
+        present, earlier, plainly = evidence.split((blocks + people, blocks - 1, min(people, 1)), -1)
         earlier = torch.where(since, earlier, self.silence)
         usual, others = (present + self.log_odds).split((blocks, people), -1)
         usual = torch.cat([usual[..., :-1] + earlier, usual[..., -1:]], -1)
         kinds, told = torch.ones_like(usual[..., :1]), usual[..., :0]
         if people:
+            usual = usual + (plainly - present[..., blocks - 1 : blocks]) + may_be_lenient.double()
             by_kind = torch.cat([torch.logsumexp(usual, -1, keepdim=True), others], -1)
             known = self.log_tenant if tenant is None else self.log_tenant + tenant.double()
             share, anywhere = self._shares(known), self._shares(self.log_tenant)

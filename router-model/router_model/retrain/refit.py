@@ -175,9 +175,7 @@ def _believed(router: Router, model: Model, log: Logbook, some: Visit) -> tuple[
         _, cost, length = router.features.standardise(quality, usd, tokens)
         one = torch.ones_like(cost)
         phi = torch.stack([router.features(side * one, cost, length, task, codes) for side in (1, -1)], 1).double()
-        weights, covariance, _ = (
-            of[some.which] for of in router.user_node.moments(router.leniency(torch.from_numpy(some.sums)))
-        )
+        weights, covariance = (of[some.which] for of in router.believed(torch.from_numpy(some.sums))[:2])
         mean = (phi @ weights.unsqueeze(-1)).squeeze(-1) + popularity.double().unsqueeze(-1)
         variance = ((phi @ covariance) * phi).sum(-1)
     return quality.double().clamp(1e-6, 1 - 1e-6), mean, variance.clamp(min=1e-8)
@@ -333,7 +331,7 @@ def learn_tenant(router: Router, model: Model, log: Logbook, users: Ints) -> Non
         # as one block: nobody is asked here whether they have changed
         blocks = torch.zeros(len(users), router.sizes.blocks, sums.shape[1], dtype=torch.double)
         blocks[:, 0] = torch.from_numpy(sums)
-        *_, told = node.believed(router.leniency(blocks))
+        *_, told = router.believed(blocks)
         before = node.log_tenant.double()
         names = sorted({log.users[user][0] for user in users.tolist()})
         of = torch.tensor([names.index(log.users[user][0]) for user in users.tolist()])
