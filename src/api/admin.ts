@@ -9,7 +9,7 @@ import { ConfigError } from '../config/load.ts'
 import { modeSchema } from '../config/schema.ts'
 import type { Snapshot } from '../config/snapshot.ts'
 import { GatewayError, invalidRequest, notFound, unauthorized } from '../errors.ts'
-import type { ArmReport } from '../learning/arm-report.ts'
+import type { ArmReport, Audience } from '../learning/arm-report.ts'
 import { type ComponentSources, componentsOf } from '../observability/components.ts'
 import { fieldError } from '../openai/parse-chat.ts'
 import { parseRawBody } from '../openai/raw-body.ts'
@@ -23,6 +23,7 @@ import type { Modes } from '../routing/safety/modes.ts'
 import type { Store } from '../store/store.ts'
 import { dropEvidence, showEvidence } from './admin-evidence.ts'
 import { readSmallBody } from './body.ts'
+import { eachTenant, type Missing, toldMissing } from './each-tenant.ts'
 import { adminUsage } from './usage.ts'
 import { type NamedVoice, voiceNames } from './voice-names.ts'
 
@@ -100,13 +101,20 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
 
   app.get('/status', async (c) => {
     const { tenants, ...policies } = deps.policies.status()
+    const missing = new Map<string, Missing>()
+    const armsOf = async (names: string[], audience: Audience) => {
+      const { arms, missing: away } = await deps.arms.report(names, audience)
+      for (const one of away) missing.set(one.tenant, one)
+      return arms
+    }
     const own = Object.entries(tenants).map(async ([name, status]) => {
-      return [name, { ...status, arms: await deps.arms.report([name], 'own') }]
+      return [name, { ...status, arms: await armsOf([name], 'own') }]
     })
     const all = deps.snapshot().config.tenants.map(({ name }) => name)
     return c.json({
       policies: { ...policies, tenants: Object.fromEntries(await Promise.all(own)) },
-      arms: await deps.arms.report(all, 'shared'),
+      arms: await armsOf(all, 'shared'),
+      ...toldMissing([...missing.values()]),
       components: await componentsOf(deps),
       breakers: Object.fromEntries(deps.breakers.states()),
       in_flight: deps.requests.size,
@@ -140,20 +148,18 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
   })
   app.get('/refusals', async (c) => {
     const asked = tenantsOf(deps, c.req.query('tenant'))
-    const rows = await Promise.all(
-      asked.map(async (name) => {
-        const named = await voiceNames(deps.snapshot(), deps.store, name)
-        return (await deps.refusals.list(name)).map((row) => ({ tenant: name, ...shownRefusal(row, named) }))
-      }),
-    )
-    return c.json({ data: rows.flat() })
+    const { results, missing } = await eachTenant(asked, async (name) => {
+      const named = await voiceNames(deps.snapshot(), deps.store, name)
+      return (await deps.refusals.list(name)).map((row) => ({ tenant: name, ...shownRefusal(row, named) }))
+    })
+    return c.json({ data: results.flat(), ...toldMissing(missing) })
   })
   app.delete('/refusals', async (c) => {
     const { tenant, deployment, refused: field } = c.req.query()
-    const counts = await Promise.all(
-      tenantsOf(deps, tenant).map((name) => deps.refusals.forget(name, { deployment, field })),
+    const { results, missing } = await eachTenant(tenantsOf(deps, tenant), (name) =>
+      deps.refusals.forget(name, { deployment, field }),
     )
-    return c.json({ forgotten: counts.reduce((sum, count) => sum + count, 0) })
+    return c.json({ forgotten: results.reduce((sum, count) => sum + count, 0), ...toldMissing(missing) })
   })
 
   app.get('/usage', async (c) => {
@@ -184,13 +190,16 @@ export function adminRoutes(deps: AdminDeps): Hono<{ Bindings: HttpBindings }> {
 
   app.get('/modes', async (c) => {
     const { config, tenants } = deps.snapshot()
-    const all = [...tenants.values()].map(async (tenant) => ({
-      tenant: tenant.name,
-      baseline: tenant.config.baseline ?? config.router.baseline ?? null,
-      configured: tenant.config.mode ?? config.router.mode,
-      switched: await deps.modes.load(tenant.name),
-    }))
-    return c.json({ data: await Promise.all(all) })
+    const { results, missing } = await eachTenant([...tenants.keys()], async (name) => {
+      const own = tenants.get(name)?.config
+      return {
+        tenant: name,
+        baseline: own?.baseline ?? config.router.baseline ?? null,
+        configured: own?.mode ?? config.router.mode,
+        switched: await deps.modes.load(name),
+      }
+    })
+    return c.json({ data: results, ...toldMissing(missing) })
   })
   app.put('/modes', async (c) => {
     const { tenant: name, mode } = await body(c.env, switchSchema)

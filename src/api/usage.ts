@@ -7,6 +7,7 @@ import { principalOf } from '../pipeline/principal.ts'
 import type { Quota, Standing } from '../pipeline/quota/quota.ts'
 import { eachWithRests } from '../runtime/rest.ts'
 import { dayOf, type UsageLog, type UsageRow, type UsageScope, type Used } from '../store/usage.ts'
+import { eachTenant, toldMissing } from './each-tenant.ts'
 
 const DAY_MS = 86_400_000
 const DAY = /^\d{4}-\d{2}-\d{2}$/
@@ -89,20 +90,22 @@ export async function adminUsage(
   const configured = [...snapshot().tenants.keys()]
   if (asked.tenant !== undefined && !configured.includes(asked.tenant)) throw notFound('There is no such tenant.')
   const scope: UsageScope = by.includes('key') ? 'key' : by.includes('user') ? 'user' : 'tenant'
-  const data: (Sum & Record<string, unknown>)[] = []
-  for (const tenant of asked.tenant === undefined ? configured : [asked.tenant]) {
+  let rows = 0
+  const ofTenant = async (tenant: string) => {
     const groups = new Map<string, UsageRow>()
     await eachWithRests(await store.usage.read(tenant, { scope, from, to }), (row) => {
       const name = by.map((word) => nameOf(row, word as By)).join('\n')
       groups.set(name, { ...row, ...plus(groups.get(name), row) })
     })
-    if (data.length + groups.size > MOST_ROWS) throw tooManyRows()
-    for (const group of groups.values()) {
+    rows += groups.size
+    if (rows > MOST_ROWS) throw tooManyRows()
+    return [...groups.values()].map((group) => {
       const names = Object.fromEntries(by.map((word) => [word, nameOf(group, word as By)]))
-      data.push({ tenant, ...names, ...sumOf([group]) })
-    }
+      return { tenant, ...names, ...sumOf([group]) }
+    })
   }
-  return { object: 'list', from, to, data }
+  const { results, missing } = await eachTenant(asked.tenant === undefined ? configured : [asked.tenant], ofTenant)
+  return { object: 'list', from, to, data: results.flat(), ...toldMissing(missing) }
 }
 
 /** An answer is written in one go. */

@@ -33,6 +33,8 @@ const HARDLY_FADES = 1e9
 const KEPT_DAYS = 30
 
 type Sums = Float64Array
+/** By tenant: why what was heard of theirs could not be brought to the store. */
+type Failures = Map<string, unknown>
 
 /**
  * Mean reward by policy version: tells whether a canary does better or worse. Sums lie in the store, to which each
@@ -43,7 +45,7 @@ export class ArmReport {
   /** By tenant, audience and policy: what the store has not yet. */
   #waiting = new Map<string, Map<string, Sums>>()
   #timer: Promise<void> | null = null
-  #flushed: Promise<void> = Promise.resolve()
+  #flushed: Promise<Failures> = Promise.resolve(new Map())
 
   constructor(options: ArmReportOptions) {
     this.#options = options
@@ -55,18 +57,34 @@ export class ArmReport {
   }
 
   /**
-   * By policy, of these tenants together. Tenants with policies of their own are not each other's control group.
-   * Without the store: what this process has not brought there yet.
+   * By policy, of these tenants together. Tenants with policies of their own are not each other's control group. Of
+   * those whose part of the store is away (`missing`): what this process has not brought there yet.
    */
-  async report(tenants: readonly string[], audience: Audience): Promise<Record<string, ArmSummary>> {
+  async report(
+    tenants: readonly string[],
+    audience: Audience,
+  ): Promise<{ arms: Record<string, ArmSummary>; missing: { tenant: string; reason: string }[] }> {
     const sums = new Map<string, Sums>()
+    const missing: { tenant: string; reason: string }[] = []
     // Once for all: each try waits for a store that is away.
-    const brought = this.flush()
-    await Promise.all(tenants.map((tenant) => this.#load(tenant, audience, sums, brought)))
+    const failures = await this.#flushInTurn()
+    await Promise.all(
+      tenants.map(async (tenant) => {
+        try {
+          if (failures.has(tenant)) throw failures.get(tenant)
+          await this.#load(tenant, audience, sums)
+        } catch (error) {
+          const reason = (error as Error).message
+          this.#options.log.warn({ reason, tenant }, 'rewards by policy not loaded')
+          missing.push({ tenant, reason })
+        }
+      }),
+    )
     for (const tenant of tenants) {
       for (const [policy, own] of this.#waitingFor(tenant, audience)) add(sums, policy, own)
     }
-    return Object.fromEntries([...sums].map(([policy, own]) => [policy, summaryOf(own)]))
+    const arms = Object.fromEntries([...sums].map(([policy, own]) => [policy, summaryOf(own)]))
+    return { arms, missing }
   }
 
   #waitingFor(tenant: string, audience: Audience): Map<string, Sums> {
@@ -76,20 +94,15 @@ export class ArmReport {
     return policies
   }
 
-  async #load(tenant: string, audience: Audience, into: Map<string, Sums>, brought: Promise<void>): Promise<void> {
-    try {
-      await brought
-      const { store } = this.#options
-      const outdated: string[] = []
-      for (const [name, sums] of await store.loadEvidence(tenant, keyOf(audience))) {
-        const day = sums[SUMS] ?? Number.POSITIVE_INFINITY
-        if (day < dayOf(Date.now()) - KEPT_DAYS) outdated.push(name)
-        else add(into, name.slice(0, name.lastIndexOf('#')), sums)
-      }
-      if (outdated.length > 0) await store.dropEvidence(tenant, keyOf(audience), outdated)
-    } catch (error) {
-      this.#options.log.warn({ reason: (error as Error).message, tenant }, 'rewards by policy not loaded')
+  async #load(tenant: string, audience: Audience, into: Map<string, Sums>): Promise<void> {
+    const { store } = this.#options
+    const outdated: string[] = []
+    for (const [name, sums] of await store.loadEvidence(tenant, keyOf(audience))) {
+      const day = sums[SUMS] ?? Number.POSITIVE_INFINITY
+      if (day < dayOf(Date.now()) - KEPT_DAYS) outdated.push(name)
+      else add(into, name.slice(0, name.lastIndexOf('#')), sums)
     }
+    if (outdated.length > 0) await store.dropEvidence(tenant, keyOf(audience), outdated)
   }
 
   async #flushSoon(): Promise<void> {
@@ -104,12 +117,16 @@ export class ArmReport {
    *
    * @throws StoreError
    */
-  flush(): Promise<void> {
-    this.#flushed = this.#flushed.catch(() => undefined).then(() => this.#flush())
+  async flush(): Promise<void> {
+    for (const failure of (await this.#flushInTurn()).values()) throw failure
+  }
+
+  #flushInTurn(): Promise<Failures> {
+    this.#flushed = this.#flushed.then(() => this.#flush())
     return this.#flushed
   }
 
-  async #flush(): Promise<void> {
+  async #flush(): Promise<Failures> {
     const waiting = this.#waiting
     this.#waiting = new Map()
     const rows = [...waiting].flatMap(([name, policies]) => {
@@ -125,13 +142,14 @@ export class ArmReport {
         return this.#options.store.addEvidence(tenant, keyOf(audience), name, row, HARDLY_FADES)
       }),
     )
+    const failures: Failures = new Map()
     tried.forEach((one, i) => {
       const { tenant, audience, policy, sums } = rows[i]!
-      if (one.status === 'rejected' && !mayHaveArrived(one.reason))
-        add(this.#waitingFor(tenant, audience), policy, sums)
+      if (one.status === 'fulfilled') return
+      failures.set(tenant, one.reason)
+      if (!mayHaveArrived(one.reason)) add(this.#waitingFor(tenant, audience), policy, sums)
     })
-    const failed = tried.find((one) => one.status === 'rejected')
-    if (failed) throw failed.reason
+    return failures
   }
 }
 

@@ -14,8 +14,8 @@ export interface LearnLaterOptions {
 }
 
 /**
- * Rewards that could not be learned because the store was away, tried again until it is back, each tenant's in order. They wait
- * in memory: what a crash takes is in the log still, for the next training, but not in the user's belief.
+ * Rewards that could not be learned because the store was away, tried again until it is back, each tenant's in order.
+ * They wait in memory: what a crash takes is in the log still, for the next training, but not in the user's belief.
  */
 export class LearnLater {
   readonly #log: Logger

@@ -15,7 +15,10 @@ const KNOWN: ReadonlySet<string> = new Set(
   url detail data source media_type tool_use_id call_id output custom`.split(/\s+/),
 )
 
-/** Fields of a request alone that are left off (`providers/guards.ts`): no look-alike of theirs may pass, either. */
+/**
+ * Fields of a request alone that are left off (`providers/guards.ts`): no look-alike of theirs may pass, either. But for
+ * `tenant_id` and `client_id`: their one reader takes no other spelling, and clients name things of their own so.
+ */
 const GUARDED: ReadonlySet<string> = new Set(
   `api_url endpoint proxy webhook_url api_type organization custom_llm_provider context_window_fallback_dict
   content_policy_fallbacks headers guardrails mock_response mock_tool_calls mock_timeout num_retries caching cache
@@ -23,7 +26,7 @@ const GUARDED: ReadonlySet<string> = new Set(
   litellm_metadata litellm_params input_cost_per_token output_cost_per_token input_cost_per_second
   output_cost_per_second base_model hf_model_name prompt_id tags region_name aws_region_name aws_access_key_id
   aws_secret_access_key aws_session_token aws_session_name aws_profile_name aws_role_name aws_web_identity_token
-  aws_sts_endpoint aws_bedrock_runtime_endpoint azure_ad_token tenant_id client_id client_secret vertex_project
+  aws_sts_endpoint aws_bedrock_runtime_endpoint azure_ad_token client_secret vertex_project
   vertex_location vertex_credentials priority kv_transfer_params lora_path id_slot custom_logit_processor
   bootstrap_host bootstrap_port bootstrap_room session_params lora mm_processor_kwargs media_io_kwargs n_predict
   n_cmpl num_predict max_new_tokens min_new_tokens max_length min_length max_gen_len num_return_sequences

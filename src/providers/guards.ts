@@ -9,6 +9,10 @@ type Harmless = readonly unknown[] | ((value: unknown) => boolean)
 export type Guards = Readonly<Record<string, Harmless>>
 
 const NEVER: readonly unknown[] = []
+const ROUTING_METADATA = ['tags', 'guardrails', 'disable_global_guardrail', 'disable_global_guardrails']
+const isText = (value: unknown) => value === undefined || value === null || typeof value === 'string'
+const isPlainObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Fields of servers that speak OpenAI's format, by who takes them. */
 export const OPENAI_GUARDS = {
@@ -60,6 +64,9 @@ export const OPENAI_GUARDS = {
   deployment_id: NEVER,
   litellm_credential_name: NEVER,
   litellm_metadata: NEVER,
+  // What its proxy reads there picks a deployment, or what checks the request; a text of that name is the client's own.
+  // https://docs.litellm.ai/docs/proxy/tag_routing, https://docs.litellm.ai/docs/proxy/guardrails/quick_start
+  metadata: (value) => isPlainObject(value) && ROUTING_METADATA.every((name) => isText(value[name])),
   litellm_params: NEVER,
   input_cost_per_token: NEVER,
   output_cost_per_token: NEVER,

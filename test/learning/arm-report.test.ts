@@ -40,14 +40,14 @@ it('has the mean of each arm over all replicas, and its 95 % interval', async ()
       await two.flush()
       const mean = all.reduce((sum, x) => sum + x, 0) / all.length
       const variance = all.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (all.length - 1)
-      const { v1, 'other#1': other } = await one.report([acme, bell], 'shared')
+      const { v1, 'other#1': other } = (await one.report([acme, bell], 'shared')).arms
       expect(v1?.rewards).toBe(all.length)
       expect(v1?.mean).toBeCloseTo(mean, 5)
       expect(v1?.interval?.[1]).toBeCloseTo(mean + 1.96 * Math.sqrt(variance / all.length), 3)
       expect(other).toEqual({ rewards: 1, mean: 1, interval: null })
       expect(await two.report([acme, bell], 'shared')).toEqual(await one.report([acme, bell], 'shared'))
-      expect(await one.report([own], 'own')).toEqual({ v1: { rewards: 1, mean: -1, interval: null } })
-      expect(await one.report([own], 'shared')).toEqual({})
+      expect((await one.report([own], 'own')).arms).toEqual({ v1: { rewards: 1, mean: -1, interval: null } })
+      expect(await one.report([own], 'shared')).toEqual({ arms: {}, missing: [] })
     }),
     { numRuns: 20 },
   )
@@ -57,7 +57,7 @@ it('is brought to the store by itself, and outlives the process', async () => {
   const report = new ArmReport({ store: stores[0]!, log, flushMs: 1 })
   report.note('acme', 'shared', 'v1', 0.5)
   const other = new ArmReport({ store: stores[1]!, log })
-  await vi.waitFor(async () => expect((await other.report(['acme'], 'shared')).v1?.rewards).toBe(1))
+  await vi.waitFor(async () => expect((await other.report(['acme'], 'shared')).arms.v1?.rewards).toBe(1))
 })
 
 it('keeps what the store did not take, and brings it once', async () => {
@@ -72,13 +72,13 @@ it('keeps what the store did not take, and brings it once', async () => {
   const report = new ArmReport({ store: flaky, log, flushMs: NEVER_MS })
   report.note('acme', 'shared', 'v1', 1)
   report.note('acme', 'shared', 'v1', 0)
-  expect(await report.report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2, mean: 0.5 } })
+  expect(await report.report(['acme'], 'shared')).toMatchObject({ arms: { v1: { rewards: 2, mean: 0.5 } } })
   expect(log.warn).toHaveBeenCalledWith({ reason: 'away', tenant: 'acme' }, 'rewards by policy not loaded')
   isAway = false
   for (let i = 0; i < 2; i++) {
-    expect(await report.report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2, mean: 0.5 } })
+    expect(await report.report(['acme'], 'shared')).toMatchObject({ arms: { v1: { rewards: 2, mean: 0.5 } } })
   }
-  expect(await new ArmReport({ store, log }).report(['acme'], 'shared')).toMatchObject({ v1: { rewards: 2 } })
+  expect(await new ArmReport({ store, log }).report(['acme'], 'shared')).toMatchObject({ arms: { v1: { rewards: 2 } } })
 })
 
 it('brings once for all tenants what a store did not take, and never twice what it may have taken', async () => {
@@ -100,7 +100,7 @@ it('brings once for all tenants what a store did not take, and never twice what 
   for (const tenant of tenants) report.note(tenant, 'shared', 'v1', 1)
   await report.report(tenants, 'shared')
   expect(add).toHaveBeenCalledTimes(3)
-  expect(await report.report(tenants, 'shared')).toMatchObject({ v1: { rewards: 3 } })
+  expect(await report.report(tenants, 'shared')).toMatchObject({ arms: { v1: { rewards: 3 } } })
   expect(add).toHaveBeenCalledTimes(3)
 
   const away = vi.fn(() => Promise.reject(new StoreError('away')))
@@ -110,7 +110,7 @@ it('brings once for all tenants what a store did not take, and never twice what 
     flushMs: NEVER_MS,
   })
   for (const tenant of tenants) waiting.note(tenant, 'shared', 'v1', 1)
-  expect(await waiting.report(tenants, 'shared')).toMatchObject({ v1: { rewards: 3 } })
+  expect(await waiting.report(tenants, 'shared')).toMatchObject({ arms: { v1: { rewards: 3 } } })
   expect(away).toHaveBeenCalledTimes(3)
 })
 
@@ -130,7 +130,29 @@ it('forgets a policy under which nobody has rated for a month', async () => {
     report.note('acme', 'shared', 'live', 0)
     await report.flush()
   }
-  expect(await report.report(['acme'], 'shared')).toMatchObject({ live: { rewards: 101 } })
-  expect(Object.keys(await report.report(['acme'], 'shared'))).toEqual(['live'])
+  expect(await report.report(['acme'], 'shared')).toMatchObject({ arms: { live: { rewards: 101 } } })
+  expect(Object.keys((await report.report(['acme'], 'shared')).arms)).toEqual(['live'])
   expect([...(await store.loadEvidence('acme', 'arms:shared')).keys()].length).toBeLessThanOrEqual(4)
+})
+
+it("tells the others' rewards where one tenant's part of the store is away, and who is missing", async () => {
+  const [store] = stores as [SqliteStore]
+  const apart =
+    <A extends unknown[], R>(work: (tenant: string, ...args: A) => Promise<R>) =>
+    (tenant: string, ...args: A): Promise<R> =>
+      tenant === 'gone' ? Promise.reject(new StoreError('gone is away')) : work(tenant, ...args)
+  const parts = {
+    loadEvidence: apart(store.loadEvidence.bind(store)),
+    dropEvidence: apart(store.dropEvidence.bind(store)),
+    addEvidence: apart(store.addEvidence.bind(store)),
+  }
+  const earlier = new ArmReport({ store: parts, log, flushMs: NEVER_MS })
+  earlier.note('here', 'shared', 'v9', 1)
+  await earlier.flush()
+  const report = new ArmReport({ store: parts, log, flushMs: NEVER_MS })
+  for (const tenant of ['gone', 'here']) report.note(tenant, 'shared', 'v9', 0)
+  expect(await report.report(['gone', 'here', 'quiet'], 'shared')).toMatchObject({
+    arms: { v9: { rewards: 3 } },
+    missing: [{ tenant: 'gone', reason: 'gone is away' }],
+  })
 })

@@ -404,8 +404,8 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: 'src/store/recorder/parked.ts',
-    find: 'while (isShort() && ',
-    replace: 'while (!isShort() && ',
+    find: 'isShort() && this.#counted(lines, () => lines.yieldFile())',
+    replace: 'false',
     tests: ['test/store/recorder/parked.test.ts'],
     rule: 'what was delivered once gives way to what never was',
   },

@@ -66,7 +66,10 @@ describe('keys that a provider may take for others', () => {
   })
 
   test('nor is a look-alike of a field that is left off', () => {
-    const fields = Object.keys({ ...OPENAI_GUARDS, ...ANTHROPIC_GUARDS }).filter((field) => field !== 'anthropic-beta')
+    const fields = Object.keys({ ...OPENAI_GUARDS, ...ANTHROPIC_GUARDS }).filter(
+      // Read by nobody under another spelling.
+      (field) => !['anthropic-beta', 'tenant_id', 'client_id'].includes(field),
+    )
     for (const field of fields) {
       for (const alike of [
         field.toUpperCase(),
@@ -114,6 +117,18 @@ describe('fields that choose model, price, place or storage at a provider', () =
     expect([answer.status, answer.headers.get('x-router-dropped')]).toEqual([200, field])
     const sent = JSON.parse(upstream.requests.at(-1)?.body.toString() ?? '')
     expect(sent).toEqual({ model: 'shut', messages, seed: 1 })
+  })
+
+  test('metadata that picks a deployment is left off, and that is told; what a client notes there is not', async () => {
+    for (const metadata of [{ tags: ['free'] }, { guardrails: ['none'], a: 'b' }, { disable_global_guardrail: true }]) {
+      const answer = await complete(gateway, { model: 'shut', metadata })
+      expect([answer.status, answer.headers.get('x-router-dropped')]).toEqual([200, 'metadata'])
+      expect(JSON.parse(upstream.requests.at(-1)?.body.toString() ?? '')).not.toHaveProperty('metadata')
+    }
+    const body = { metadata: { tags: 'a,b', session: 7 }, tenantId: 'own', clientId: 'own' }
+    const answer = await complete(gateway, { model: 'shut', ...body })
+    expect([answer.status, answer.headers.get('x-router-dropped')]).toEqual([200, null])
+    expect(JSON.parse(upstream.requests.at(-1)?.body.toString() ?? '')).toMatchObject(body)
   })
 
   test('harmless values pass', async () => {

@@ -5,9 +5,9 @@ import { readUser } from '../backup/user.ts'
 import { type RewardDocument, readInteraction, readReward } from '../records/codec.ts'
 import { USAGE_DAYS, type UsageRow } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
-import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
 import type { RedisMoves } from './moves.ts'
+import { addressOf, allNodes, askNode } from './nodes.ts'
 import type { RedisRecords } from './records.ts'
 import type { SharedRows } from './shared-rows.ts'
 import { type KeptRow, keptIn } from './stream.ts'
@@ -230,17 +230,17 @@ export class RedisBackup implements Backup {
   /** Keys of some kinds, of all tenants, on all nodes. */
   async *#scan(kinds: Readonly<Record<string, Load>>, from: Place | null): AsyncGenerator<Piece> {
     for (let place = from; ; place = null) {
-      const nodes = nodesOf(this.#redis.client).toSorted((a, b) => (addressOf(a) < addressOf(b) ? -1 : 1))
+      const nodes = allNodes(this.#redis.client).toSorted((a, b) => (addressOf(a) < addressOf(b) ? -1 : 1))
       const servers = await this.#serversOf(nodes)
       // A cursor says nothing to another process: where one was restarted or replaced, all is read once more.
       yield* this.#scanNodes(kinds, nodes, servers, place?.[2] === servers ? place : null)
-      if ((await this.#serversOf(nodesOf(this.#redis.client))) === servers) return
+      if ((await this.#serversOf(allNodes(this.#redis.client))) === servers) return
     }
   }
 
   /** Which processes they are (`run_id`), in words that are compared. */
   async #serversOf(nodes: readonly Redis[]): Promise<string> {
-    const infos = await Promise.all(nodes.map((node) => this.#redis.askLong(keys.NODES, () => node.info('server'))))
+    const infos = await Promise.all(nodes.map((node) => askNode(this.#redis, node, () => node.info('server'))))
     return infos
       .map((info) => /^run_id:(\w+)/m.exec(info)?.[1] ?? '')
       .sort()
@@ -258,7 +258,7 @@ export class RedisBackup implements Backup {
       if (known !== null && address < known[0]) continue
       let cursor = known !== null && address === known[0] ? known[1] : '0'
       do {
-        const [next, found] = await this.#redis.askLong(keys.NODES, () =>
+        const [next, found] = await askNode(this.#redis, node, () =>
           node.scan(cursor, 'MATCH', `${keys.tag('*')}*`, 'COUNT', KEYS_A_SCAN),
         )
         cursor = next
@@ -332,8 +332,6 @@ export class RedisBackup implements Backup {
 }
 
 const rewardOf = ({ json }: KeptRow) => readReward(JSON.parse(json) as RewardDocument)
-
-const addressOf = ({ options }: Redis) => `${options.host}:${options.port}`
 
 /** `pr:{<tenant>}:<kind>`, and what follows after a colon. */
 function partsOf(key: string): { tenant: string; kind: string; rest: string } {

@@ -1,7 +1,8 @@
-import { Cluster, type Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import type { Erasure } from '../store.ts'
 import type { RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
+import { allNodes, askNode, nodeOf } from './nodes.ts'
 import type { RedisTenantKeys } from './tenant-keys.ts'
 
 const KEYS_A_SCAN = 500
@@ -27,7 +28,7 @@ export async function eraseTenant(
     await redis.askLong(keys.tenantKeys.records, () => client.hdel(keys.tenantKeys.ids, id))
     gone++
   }
-  for (const node of nodesOf(client)) gone += await eraseOn(redis, node, tenant)
+  gone += await eraseOn(redis, nodeOf(client, tenant), tenant)
   await redis.askLong(keys.TENANTS, () => client.srem(keys.TENANTS, tenant))
   for (const kind of ['keys', 'all']) {
     await redis.askLong(keys.CHANGES, () => client.publish(keys.CHANGES, JSON.stringify({ kind, tenant })))
@@ -49,17 +50,17 @@ async function eraseOn(redis: RedisAccess, node: Redis, tenant: string): Promise
   return gone
 }
 
-/** Of all tenants, those included that are gone. */
+/** Of all tenants, those included that are gone. @throws StoreError also while a part of a cluster is away */
 export async function listErasures(redis: RedisAccess): Promise<Erasure[]> {
   const erasures: Erasure[] = []
-  for (const node of nodesOf(redis.client)) {
+  for (const node of allNodes(redis.client)) {
     let cursor = '0'
     do {
-      const [next, found] = await redis.askLong(keys.NODES, () =>
+      const [next, found] = await askNode(redis, node, () =>
         node.scan(cursor, 'MATCH', `${keys.tenantErased('*')}*`, 'COUNT', KEYS_A_SCAN),
       )
       cursor = next
-      const times = await Promise.all(found.map((key) => redis.askLong(keys.NODES, () => node.get(key))))
+      const times = await Promise.all(found.map((key) => askNode(redis, node, () => node.get(key))))
       for (const [i, key] of found.entries()) {
         const [, tenant, userHash] = /^pr:\{([^}]*)\}:erased:(.*)$/s.exec(key) ?? []
         const at = times[i] ?? null
@@ -71,7 +72,3 @@ export async function listErasures(redis: RedisAccess): Promise<Erasure[]> {
   }
   return erasures
 }
-
-/** Each of them has keys of its own. */
-export const nodesOf = (client: RedisAccess['client']): Redis[] =>
-  client instanceof Cluster ? client.nodes('master') : [client]

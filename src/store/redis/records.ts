@@ -17,7 +17,13 @@ import {
 } from '../records/codec.ts'
 import type { Shared } from '../records/shared-row.ts'
 import { summaryOf } from '../records/summary.ts'
-import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type RecordFilter } from '../store.ts'
+import {
+  type CompletionRef,
+  type InteractionSummary,
+  MAX_COMPLETIONS,
+  type RecordFilter,
+  StoreError,
+} from '../store.ts'
 import { decodeSummary, encodeSummary } from '../stored-values.ts'
 import { dayOf, MAX_USERS_A_DAY, USAGE_DAYS, usedOf } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
@@ -324,9 +330,15 @@ export class RedisRecords {
               (kept) => read(tenant, kept),
               filter,
             )
-      for await (const documents of batches) {
-        await this.#moves.rename(tenant, documents)
-        yield [tenant, documents]
+      try {
+        for await (const documents of batches) {
+          await this.#moves.rename(tenant, documents)
+          yield [tenant, documents]
+        }
+      } catch (error) {
+        // Who reads all of the log is told whose part is not there.
+        if (!(error instanceof StoreError) || !this.#redis.isDivided) throw error
+        throw new StoreError(`the part of tenant '${tenant}' is away: ${error.message}`, { cause: error })
       }
     }
   }

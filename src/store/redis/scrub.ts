@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Redis } from 'ioredis'
 import { eachOnItsOwn } from '../../runtime/each.ts'
 import { CLEAR, isClear, scrubEdges, scrubRows } from '../scrub.ts'
 import type { ReadVectors, StoredEdge } from '../store.ts'
 import { decodeOldEdge, encodeEdge } from '../stored-values.ts'
 import type { RedisAccess } from './access.ts'
-import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
+import { nodeOf } from './nodes.ts'
 import { keptIn } from './stream.ts'
 
 const SLICE = 64
@@ -73,12 +72,7 @@ async function hasClear(redis: RedisAccess, tenant: string, stream: string): Pro
 }
 
 async function scrubAllEdges(redis: RedisAccess, tenant: string, read: ReadVectors): Promise<number> {
-  let scrubbed = 0
-  for (const node of nodesOf(redis.client)) scrubbed += await scrubEdgesOn(redis, node, tenant, read)
-  return scrubbed
-}
-
-async function scrubEdgesOn(redis: RedisAccess, node: Redis, tenant: string, read: ReadVectors): Promise<number> {
+  const node = nodeOf(redis.client, tenant)
   let [scrubbed, cursor] = [0, '0']
   do {
     const [next, found] = await redis.askLong(tenant, () =>

@@ -8,9 +8,9 @@ import { dayOf, daysBack } from '../usage.ts'
 import { beliefOf, edgesIn, encodeMemory, mergeEdges } from '../user-rows.ts'
 import { announcing, type RedisAccess } from './access.ts'
 import type { Argument } from './commands.ts'
-import { nodesOf } from './erase-tenant.ts'
 import * as keys from './keys.ts'
 import type { RedisMoves } from './moves.ts'
+import { nodeOf } from './nodes.ts'
 import type { RedisResponses } from './responses.ts'
 import type { RedisUsage } from './usage.ts'
 
@@ -197,12 +197,9 @@ export class RedisUsers {
 
   async dropIdleUsers(tenant: string, before: number, from: string): Promise<{ dropped: number; next: string }> {
     const start = keys.user(tenant, '')
-    // "<number of the server>:<its cursor>": one of a cluster's has the tenant's keys, the others have none.
-    const [at = 0, cursor = '0'] = from === '' ? [] : [Number(from.split(':')[0]), from.split(':')[1]]
-    const nodes = nodesOf(this.#redis.client)
-    const [left, found] = await this.#redis.askLong(
-      tenant,
-      () => nodes[at]?.scan(cursor, 'MATCH', `${start}*`, 'COUNT', KEYS_A_SCAN) ?? Promise.resolve(['0', []]),
+    const node = nodeOf(this.#redis.client, tenant)
+    const [left, found] = await this.#redis.askLong(tenant, () =>
+      node.scan(from || '0', 'MATCH', `${start}*`, 'COUNT', KEYS_A_SCAN),
     )
     let dropped = 0
     for (const key of found) {
@@ -211,8 +208,7 @@ export class RedisUsers {
       const args = [before, ...announcing({ kind: 'user', tenant, user })]
       dropped += Number(await this.#redis.runLong(tenant, 'drop-user', on, args))
     }
-    const next = left !== '0' ? `${at}:${left}` : at + 1 < nodes.length ? `${at + 1}:0` : ''
-    return { dropped, next }
+    return { dropped, next: left === '0' ? '' : left }
   }
 }
 

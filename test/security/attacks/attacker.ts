@@ -6,8 +6,19 @@ import { openRaw } from '../../support/raw-http.ts'
 export type Job =
   /** Bodies whose last byte never comes, each over a connection of its own. */
   | { kind: 'withheld'; url: string; key: string; connections: number; bytes: number; seconds: number }
-  /** So many requests a second; `body` as it is, "#" in it counts up. */
-  | { kind: 'flood'; url: string; key: string; path: string; body?: string; perSecond: number; seconds: number }
+  /** So many requests a second; "#" in `body` and `once` counts up, "@" in `body` is so long a text. */
+  | {
+      kind: 'flood'
+      url: string
+      key: string
+      path: string
+      body?: string
+      fill?: number
+      /** Idempotency-Key. */
+      once?: string
+      perSecond: number
+      seconds: number
+    }
   /** Each reads its answer to the end, at once. */
   | { kind: 'calls'; url: string; key: string; path: string; method: string; times: number }
 
@@ -24,8 +35,8 @@ async function run(job: Job): Promise<Done> {
   const count = (status: number | string) => {
     done.statuses[status] = (done.statuses[status] ?? 0) + 1
   }
-  const ask = async (path: string, options: RequestInit = {}) => {
-    const headers = { authorization: `Bearer ${job.key}`, 'content-type': 'application/json' }
+  const ask = async (path: string, options: RequestInit = {}, more: Record<string, string> = {}) => {
+    const headers = { authorization: `Bearer ${job.key}`, 'content-type': 'application/json', ...more }
     try {
       const answer = await fetch(job.url + path, { headers, ...options })
       for await (const piece of answer.body ?? []) done.bytes += piece.length
@@ -44,12 +55,14 @@ async function run(job: Job): Promise<Done> {
     for (const connection of connections) connection.destroy()
   } else if (job.kind === 'flood') {
     const asked: Promise<void>[] = []
+    const body = job.body?.replace('@', 'word '.repeat((job.fill ?? 0) / 5))
     const from = performance.now()
     for (let sent = 0; performance.now() - from < job.seconds * 1e3; await sleep(TICK_MS)) {
       const due = ((performance.now() - from) / 1e3) * job.perSecond
       for (; sent < due; sent++) {
-        const { body } = job
-        asked.push(ask(job.path, body === undefined ? {} : { method: 'POST', body: body.replaceAll('#', `${sent}`) }))
+        const once = job.once === undefined ? {} : { 'idempotency-key': job.once.replace('#', `${sent}`) }
+        const bytes = body?.replaceAll('#', `${sent}`)
+        asked.push(ask(job.path, bytes === undefined ? {} : { method: 'POST', body: bytes }, once))
       }
     }
     await Promise.all(asked)

@@ -11,7 +11,7 @@ import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { anInteraction } from '../../store/records.ts'
 import { discard, type RunningGateway, startGateway } from '../../support/gateway.ts'
 import { startRedis } from '../../support/redis.ts'
-import { replyPlain, startUpstream } from '../../support/upstream.ts'
+import { completionBody, replyPlain, startUpstream } from '../../support/upstream.ts'
 import type { Done, Job } from './attacker.ts'
 import { type Times, timesDuring } from './measure.ts'
 
@@ -31,7 +31,7 @@ const LARGE = 'p:large'
 const ROWS = Number(process.env.ROWS ?? 100_000)
 const SECONDS = Number(process.env.SECONDS ?? 8)
 
-/** `ATTACKS=bodies,floods,large,profile,redis`: those alone; `LARGE=Messages`: of large ones those with that word. */
+/** `ATTACKS=bodies,floods,kept,large,profile,redis`: those alone; `LARGE=Messages`: of large ones those with that word. */
 const only = process.env.ATTACKS?.split(',')
 const wants = (what: string) => only === undefined || only.includes(what)
 
@@ -54,7 +54,7 @@ const upstream = await startUpstream((exchange) => {
 })
 const config = {
   providers: { up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, key_required: false } },
-  candidates: [{ name: 'one', provider: 'up', price: { input: 1, output: 2 } }],
+  candidates: [{ name: 'one', provider: 'up', price: { input: 1, output: 2 }, context_window: 100_000_000 }],
   tenants: [
     { name: 'other', keys: [OTHER] },
     { name: 'free', keys: [FREE], plain_user_ids: true },
@@ -150,6 +150,18 @@ async function onSqlite() {
       const job: Job = { kind: 'flood', url, key, path, ...sent, perSecond, seconds: SECONDS }
       const title = `${perSecond} times a second ${what}, under 10 requests a minute`
       await compare(gateway, title, job, attack({ ...job, url: beside }))
+    }
+    if (wants('kept')) {
+      const path = '/v1/chat/completions'
+      large = Buffer.from(JSON.stringify(completionBody('word '.repeat(40_000))))
+      const kept: Job = { kind: 'flood', url, key: FREE, path, perSecond: 20, seconds: SECONDS }
+      const body = JSON.stringify(question)
+      const once = 'attack-#'
+      await compare(gateway, '20 answers of 200 KB a second, each kept', { ...kept, body, once }, quiet())
+      large = undefined
+      const longest = JSON.stringify({ model: 'one', messages: [{ role: 'user', content: '#@' }] })
+      const two: Job = { ...kept, body: longest, fill: 19 * MB, perSecond: 2 }
+      await compare(gateway, '2 requests of 19 MB a second, let in', two, attack({ ...two, url: beside }))
     }
     if (!wants('profile')) return
     for (let i = 0; i < ROWS; i += 1_000) await store.appendInteractions(manyRows())
