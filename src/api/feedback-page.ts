@@ -6,15 +6,20 @@ import type { RewardDeps } from '../learning/take-reward.ts'
 import { openRated } from '../pipeline/feedback-link.ts'
 import type { HeldBytes } from '../pipeline/held-bytes.ts'
 import type { Quota } from '../pipeline/quota/quota.ts'
+import type { RequestIds } from '../pipeline/request-ids.ts'
 import type { Seal } from '../runtime/seal.ts'
+import { StoreError } from '../store/store.ts'
 import { readSmallBody } from './body.ts'
-import { rate } from './feedback.ts'
+import { foundWithinMs, mayBeOnItsWay, rate, tooMuchWaits } from './feedback.ts'
+import type { PendingFeedback } from './pending-feedback.ts'
 
 export interface FeedbackPageDeps extends RewardDeps {
   snapshot(): Snapshot
   seal: Seal
   quota: Quota
   heldBytes: HeldBytes
+  requestIds: RequestIds
+  pendingFeedback: PendingFeedback
 }
 
 /** No script, no style of others, no frame around it; the address, which is the permission, is told to nobody. */
@@ -40,9 +45,10 @@ export function askForFeedback({ seal }: FeedbackPageDeps, token: string): Respo
 
 /**
  * `POST /rate/{token}`: rates the one answer that the link is for. The form is as browsers send it
- * (`application/x-www-form-urlencoded`); without a good link it is not read.
+ * (`application/x-www-form-urlencoded`); without a good link it is not read. Where the answer is not found yet, at this
+ * replica, or the store is away, the rating is accepted all the same, and tried again.
  *
- * @throws GatewayError 400, 429. @throws StoreError
+ * @throws GatewayError 400, 429; 503 where too much waits already. @throws StoreError
  */
 export async function takePageFeedback(
   deps: FeedbackPageDeps,
@@ -59,9 +65,24 @@ export async function takePageFeedback(
   const form = await readSmallBody({ incoming, outgoing, snapshot, held })
   const rating = new URLSearchParams(form.toString('utf8')).get('rating')
   if (rating !== 'up' && rating !== 'down') throw invalidRequest(`Invalid 'rating': expected 'up' or 'down'.`, 'rating')
-  const interaction = await deps.recorder.findInteraction(rated.tenant, rated.interaction)
-  if (!interaction || interaction.user !== rated.user) return page(404, GONE)
-  await rate(deps, { rating }, interaction, Date.now())
+  const now = Date.now()
+  const take = async (): Promise<'taken' | 'gone' | 'not found'> => {
+    const interaction = await deps.recorder.findInteraction(rated.tenant, rated.interaction)
+    if (!interaction) return 'not found'
+    if (interaction.user !== rated.user) return 'gone'
+    await rate(deps, { rating }, interaction, now)
+    return 'taken'
+  }
+  const isOnItsWay = mayBeOnItsWay(deps.requestIds.timeOf(rated.tenant, rated.interaction), now, snapshot)
+  const later = () =>
+    deps.pendingFeedback.add(rated.tenant, async () => (await take()) !== 'not found', foundWithinMs(snapshot))
+  try {
+    const done = await take()
+    if (done === 'gone' || (done === 'not found' && !isOnItsWay)) return page(404, GONE)
+    if (done === 'not found' && !later()) throw tooMuchWaits()
+  } catch (error) {
+    if (!(error instanceof StoreError && later())) throw error
+  }
   return page(200, '<p>Thank you.</p>')
 }
 

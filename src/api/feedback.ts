@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { candidateNamed } from '../candidates/former-names.ts'
 import { scopesOf } from '../candidates/scopes.ts'
 import { ANONYMOUS, type UserIds } from '../candidates/tenants.ts'
+import type { Snapshot } from '../config/snapshot.ts'
 import { GatewayError, invalidRequest, notFound } from '../errors.ts'
 import { ratingRewards } from '../learning/sources/user-rating.ts'
 import { type RewardDeps, takeReward } from '../learning/take-reward.ts'
@@ -91,14 +92,14 @@ export async function takeFeedback(deps: FeedbackDeps, context: RequestContext) 
   })
   const later = () => {
     const isTaken = async () => (await take()) !== null
-    return deps.pendingFeedback.add(context.caller.tenant, isTaken, FOUND_WITHIN_MS + lagMs(context))
+    return deps.pendingFeedback.add(context.caller.tenant, isTaken, foundWithinMs(context.snapshot))
   }
   const ours = recentRequest(deps, context, feedback)
   let taken: InteractionSummary | null
   try {
     taken = await take()
     if (!taken && ours !== null && later()) return accepted(ours)
-    taken ??= await soon(take, lagMs(context))
+    taken ??= await soon(take, lagMs(context.snapshot))
   } catch (error) {
     if (error instanceof StoreError && later()) return accepted(ours)
     throw error
@@ -113,7 +114,7 @@ const paramOf = (feedback: Feedback) => IDS.find((field) => feedback[field] !== 
 const noSuchCompletion = (feedback: Feedback): GatewayError =>
   notFound('There is no such completion.', 'interaction_not_found', paramOf(feedback))
 
-const tooMuchWaits = () =>
+export const tooMuchWaits = () =>
   new GatewayError('Too much feedback waits for answers to be written down. Please try again later.', {
     status: 503,
     type: 'api_error',
@@ -160,7 +161,7 @@ const LOOKS = 4
 /** On top of `spool.flush_ms`: the write itself. */
 const WRITE_MS = 100
 
-const lagMs = ({ snapshot }: RequestContext) => 2 * (snapshot.config.spool.flush_ms + WRITE_MS)
+const lagMs = ({ config }: Snapshot) => 2 * (config.spool.flush_ms + WRITE_MS)
 
 async function soon<T>(look: () => Promise<T | null>, withinMs: number): Promise<T | null> {
   for (let looks = 0; looks < LOOKS; looks++) {
@@ -173,16 +174,20 @@ async function soon<T>(look: () => Promise<T | null>, withinMs: number): Promise
 
 /** How long a replica that is busy may take beyond that. */
 const FOUND_WITHIN_MS = 5_000
+/** How long feedback on an answer that may not be written down yet is tried. */
+export const foundWithinMs = (snapshot: Snapshot) => FOUND_WITHIN_MS + lagMs(snapshot)
 /** Replicas' clocks may differ. */
 const SKEW_MS = 60_000
 
 /** The request that is named, where it is one of the tenant's that may not have been written down yet. */
 function recentRequest({ requestIds }: FeedbackDeps, { caller, snapshot, ts }: RequestContext, feedback: Feedback) {
   const id = requestIdOf(feedback.request_id ?? feedback.completion_id ?? '')
-  const at = requestIds.timeOf(caller.tenant, id)
-  if (at === null) return null
-  return Math.abs(ts - at) < snapshot.config.timeouts.total_ms + SKEW_MS ? id : null
+  return mayBeOnItsWay(requestIds.timeOf(caller.tenant, id), ts, snapshot) ? id : null
 }
+
+/** @param askedAt when the request came, Unix milliseconds; null: it is none of ours */
+export const mayBeOnItsWay = (askedAt: number | null, now: number, { config }: Snapshot): boolean =>
+  askedAt !== null && Math.abs(now - askedAt) < config.timeouts.total_ms + SKEW_MS
 
 /** The answer that is rated, by whichever id is given, the most exact one first. @throws GatewayError 409 */
 async function findRated(

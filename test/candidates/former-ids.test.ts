@@ -31,6 +31,11 @@ test('who is erased while another replica looks for them is not there afterwards
     expect(await store.loadUser('acme', user)).toBeNull()
     expect(await all(store.readInteractions({ tenant: 'acme', user }))).toEqual([])
   }
+  // Under whichever id it was.
+  await store.eraseUser('acme', 'long-ago')
+  const asNamed = { former: (_: string, user: string) => (user === 'ann' ? ['long-ago'] : []) }
+  const was = (user: string) => withFormerIds(store, asNamed).wasErased('acme', user)
+  expect([await was('ann'), await was('bob'), await was('older')]).toEqual([true, false, true])
   await store.close()
   rmSync(dir, { recursive: true, force: true })
 })

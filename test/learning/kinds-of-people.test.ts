@@ -157,6 +157,30 @@ describe('what users tell of their tenant', () => {
     )
   })
 
+  it('of a user for whose name somebody answers is what was said with that', async () => {
+    const plain = { user: 'ann', key: 'k' }
+    for (const i of [1, 2, 3]) await rate(`named-${i}`, -1, plain)
+    const told = async () => (await rowOf('ann'))?.slice(0, 2)
+    expect(await told()).toBeUndefined()
+    await rate('own', 1)
+    // As nobody had named them.
+    await rate('own', 1, { ...ANN, user: 'bob' })
+    const sums = async (key: string) => {
+      const rows = await store.loadEvidence('acme', KEY)
+      return rows.get(evidenceName(PEOPLE, key))
+    }
+    const [byKey, own] = [await sums(voiceOf({ user: 'ann', key: 'k', vouched: false })), await rowOf('ann')]
+    const [ofKey = 0, ofAnn = 0] = [byKey?.[1], own?.[1]]
+    expect(ofKey).toBeLessThan(0)
+    expectClose(ofKey + ofAnn, (await toldBy('bob'))[1] as number)
+    // What a key says then is not told at all.
+    await rate('named-4', -1, plain)
+    expect((await sums(voiceOf({ user: 'ann', key: 'k', vouched: false })))?.[1]).toBe(byKey?.[1])
+    await rate('own-2', 1)
+    await rate('own-2', 1, { ...ANN, user: 'bob' })
+    expectClose(((await rowOf('ann'))?.[1] ?? 0) + ofKey, (await toldBy('bob'))[1] as number)
+  })
+
   it('is told by nobody who is not heard, and not by a judge', async () => {
     const hearing = { minAnswers: 3, minAgeMs: 0, halfLifeDays: 90 }
     const { learner: slow } = learnerOn(store, undefined, { hearing })

@@ -375,6 +375,20 @@ export const STORE: readonly Mutation[] = [
     rule: 'where one tenant’s part of the store is away, others’ records go on',
   },
   {
+    file: 'src/store/redis/changes.ts',
+    find: 'number !== this.#heard + 1',
+    replace: 'number < 0',
+    tests: ['test/store/redis/changes.test.ts'],
+    rule: 'a message that is missing drops what is cached',
+  },
+  {
+    file: 'src/store/redis/changes.ts',
+    find: 'if (this.#unheard >= UNHEARD) {',
+    replace: 'if (this.#unheard >= 1e9 * UNHEARD) {',
+    tests: ['test/store/redis/changes.test.ts'],
+    rule: 'a connection that is open and dead is not believed',
+  },
+  {
     file: 'src/store/recorder/parked.ts',
     find: '      queue.lines.rewind()\n      return',
     replace: '      queue.lines.drop()\n      return',

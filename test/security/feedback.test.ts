@@ -35,6 +35,7 @@ beforeAll(async () => {
       up: { kind: 'openai-compatible', base_url: `${upstream.origin}/v1`, auth: 'none', key_required: false },
     },
     candidates: [{ name: 'one', provider: 'up', price: { input: 1, output: 2 } }],
+    feedback: { link_base_url: 'http://gateway.example' },
   }
   replicas = await Promise.all([1, 2].map(() => startGateway(config)))
 })
@@ -62,6 +63,24 @@ test('at the other replica, at once: none of 80 is lost, and each counts', async
   expect(lost).toBe(0)
   for (let i = 0; i < 80; i++) {
     const user = `user-${i}`
+    await eventually(
+      async () => (await explain(replica(i), 'Hi', { user })).user.rewards === 1,
+      `${user} is learned of`,
+    )
+  }
+}, 60_000)
+
+test('by a link, at the other replica, at once and while it streams: none of 24 is lost, and each counts', async () => {
+  for (let i = 0; i < 24; i++) {
+    const user = `linked-${i}`
+    const answer = await complete(replica(i), { model: 'one', stream: i % 2 === 1 }, { user })
+    const reader = answer.body?.getReader()
+    await reader?.read()
+    const link = String(answer.headers.get('x-router-feedback-url')).replace('http://gateway.example', '')
+    const form = { method: 'POST', body: new URLSearchParams({ rating: 'up' }) }
+    expect([i, (await fetch(replica(i + 1).url + link, form)).status]).toEqual([i, 200])
+    release()
+    while (!(await reader?.read())?.done);
     await eventually(
       async () => (await explain(replica(i), 'Hi', { user })).user.rewards === 1,
       `${user} is learned of`,

@@ -136,12 +136,17 @@ def saturated(log: Logbook, edges: Edges, share: Doubles) -> Doubles:
 
 
 def repeats(log: Logbook, edges: Edges) -> Ints:
-    """[E]: how many earlier edges are of the same user about the same LLM."""
+    """[E]: how many earlier edges are of the same user about the same LLM.
+
+    What was said in a user's name while nobody vouched for it takes nothing from what they say themselves.
+    """
     llm = log.answers.llm[edges.row].astype(np.int64)
-    order = np.lexsort((edges.ts, llm, edges.user))
-    who = (edges.user * len(log.llms) + llm)[order]
+    key = log.answers.key
+    named = np.zeros(len(edges), np.int64) if key is None else (key[edges.row] >= 0).astype(np.int64)
+    who = (2 * edges.user + named) * len(log.llms) + llm
+    order = np.lexsort((edges.ts, who))
     made = np.empty(len(edges), np.int64)
-    made[order] = np.arange(len(edges)) - np.searchsorted(who, who)
+    made[order] = np.arange(len(edges)) - np.searchsorted(who[order], who[order])
     return made
 
 

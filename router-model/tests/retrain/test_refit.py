@@ -294,6 +294,20 @@ def test_users_of_a_key_that_nobody_vouches_for_are_one_voice(router: Router, mo
     assert_near(llm_evidence(model, one_key, edges), own * (KEY_WEIGHT / (KEY_WEIGHT + said))[:, None], scale=own)
 
 
+def test_what_a_key_says_in_a_users_name_takes_nothing_from_their_word(router: Router, model: Model) -> None:
+    log = world(router, model, 4, {RATING: 0.03})
+    edges = log.edges
+    order = np.argsort(edges.ts, kind="stable")
+    key = np.full(len(log.answers.llm), -1, np.int64)
+    key[edges.row[order[::2]]] = 0
+    own = key[edges.row] < 0
+    mixed = replace(log, answers=replace(log.answers, key=key))
+    count = repeats(mixed, edges)
+    for some in (own, ~own):
+        assert count[some].tolist() == repeats(log, edges.only(some)).tolist()
+    assert 0 < own.sum() < len(edges)
+
+
 def test_what_one_tenants_users_tell_says_nothing_of_anothers(router: Router, model: Model) -> None:
     people = with_people(router)
     of_people = replace(model, runner=TorchRunner(people))
