@@ -25,6 +25,7 @@ try {
     if (error instanceof Error && error.stack) error.stack = inSources(error.stack)
     throw error
   }
-  // Sockets and timers of what has failed may still be open.
-  process.stderr.write(`${message}\n`, () => process.exit(1))
+  // Sockets and timers of what has failed may still be open. A thread that is cut off while it opens an artifact would
+  // take the process along (SIGABRT).
+  process.stderr.write(`${message}\n`, () => void modelThread.close().finally(() => process.exit(1)))
 }
