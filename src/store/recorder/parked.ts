@@ -1,5 +1,6 @@
-import { closeSync, fdatasync, ftruncateSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fdatasync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeFolder } from '../../runtime/make-folder.ts'
 import type { StoreError } from '../store.ts'
 import { type Lines, nextLines, type Segment } from './segment.ts'
 
@@ -134,7 +135,7 @@ export class Parked {
   }
 
   #open(tenant: string, error: StoreError): Queue {
-    mkdirSync(this.#options.dir, { recursive: true, mode: 0o700 })
+    makeFolder(this.#options.dir, 0o700)
     const path = join(this.#options.dir, `${String(++this.#files).padStart(6, '0')}.ndjson`)
     const queue: Queue = {
       ...{ tenant, path, size: 0, offset: 0, once: 0, safe: 0, mark: 0, markedAt: performance.now() },
