@@ -21,7 +21,7 @@ function daysIn(text: string): number | null {
 
 const DATE = /^(\d{4}-\d{2}-\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2})?)?$/
 
-/** No other form: `Date.parse` takes `-3` for a day in March 2001, `90 days` for one in 1990, 30 February for 2 March. */
+/** No other form: to `Date.parse` `-3` is a day of March 2001, `90 days` one of 1990, and 30 February 2 March. */
 function parseDate(text: string): number {
   const [, day] = DATE.exec(text) ?? []
   const time = day === undefined || !isDay(day) ? Number.NaN : Date.parse(text)

@@ -12,8 +12,8 @@ export const hasAuthorities = (env: NodeJS.ProcessEnv = process.env): boolean =>
   Boolean(env.SSL_CERT_FILE || env.SSL_CERT_DIR)
 
 /**
- * Trusts the authorities of `SSL_CERT_FILE` (PEM) and `SSL_CERT_DIR` (directories of such files) besides the usual ones,
- * wherever this thread connects from now on, unless a connection has a CA of its own.
+ * Trusts the authorities of `SSL_CERT_FILE` (PEM) and `SSL_CERT_DIR` (directories of such files) besides the usual
+ * ones, wherever this thread connects from now on, unless a connection has a CA of its own.
  *
  * @returns what could not be taken, in words: it is left out
  */

@@ -35,7 +35,7 @@ test('a small demo ends by itself, with tables, figures of every request and a p
   }
   expect(stdout).toMatch(/at equal cost \(\$\d+\.\d\d for 1,000 requests\): [+-]\d\.\d{3} ± \d\.\d{3} in reward/)
   expect(stdout).toMatch(/at equal reward \(-?\d\.\d{3}\): (no fixed LLM|\d+ % (cheaper|dearer))/)
-  // None ahead and no error where the router chose the fixed LLM throughout: what six users are given is no matter here.
+  // None ahead and no error where the router chose the fixed LLM throughout: what six users are given is no matter.
   const { reward_at_equal_cost, ahead_at_equal_cost, ahead_se } = results[0].against_fixed
   expect(ahead_at_equal_cost).toBeCloseTo(results[0].reward - reward_at_equal_cost, 9)
   expect(ahead_se).toBeGreaterThanOrEqual(0)
