@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { renameSync, writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { fetchModels } from 'tokenlens/fetch'
 import type { Candidate } from '../candidates/candidate.ts'
@@ -7,7 +7,7 @@ import { type PriceFile, PriceList, priceFileSchema, readPrices } from '../candi
 import type { Config } from '../config/schema.ts'
 import { causeOf } from '../runtime/error-cause.ts'
 import { makeFolder } from '../runtime/make-folder.ts'
-import { fail } from './fail.ts'
+import { fail, readNamed } from './fail.ts'
 
 const FETCH_MS = 30_000
 const DAY_MS = 86_400_000
@@ -77,7 +77,7 @@ async function read(from: string | undefined): Promise<unknown> {
 }
 
 function readFileAsJson(file: string): unknown {
-  const text = readFileSync(file, 'utf8')
+  const text = readNamed(file)
   try {
     return JSON.parse(text)
   } catch {

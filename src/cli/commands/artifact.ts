@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { makeFolder } from '../../runtime/make-folder.ts'
-import { fail } from '../fail.ts'
+import { fail, readNamed } from '../fail.ts'
 
 /** `artifact`: who made an artifact (`router.artifact_public_key`). */
 export function addArtifact(program: Command): void {
@@ -29,7 +29,7 @@ export function addArtifact(program: Command): void {
     .requiredOption('--key <file>', 'private key: PEM, Ed25519')
     .action(async (directory: string, { key }: { key: string }) => {
       const { SIGNATURE_FILE, signArtifact } = await import('../../routing/artifact/signature.ts')
-      const pem = readFileSync(key, 'utf8')
+      const pem = readNamed(key)
       try {
         signArtifact(directory, pem)
       } catch (error) {
