@@ -41,7 +41,7 @@ export function messageFor(error: unknown): string | null {
   return where === '' ? causeOf(error) : `${where}: ${causeOf(error)}`
 }
 
-/** A file that the operator named, as text. @throws Error of the file system, with its name also where it is a folder */
+/** A file that an operator named, as text. @throws Error of the file system, which names it, a folder included */
 export function readNamed(file: string): string {
   try {
     return readFileSync(file, 'utf8')
