@@ -99,8 +99,8 @@ const describe = (root, paths) => Object.fromEntries(paths.map((path) => [path, 
 
 /**
  * Puts the source together in a folder of its own, to which `MADE` then leads: a process that started before finds its
- * own files as long as its bundle stays, for the next three. What a file says is taken down before the bundler reads it: one that changes
- * meanwhile makes a bundle that is not run.
+ * own files as long as its bundle stays, for the next three. What a file says is taken down before the bundler reads
+ * it: one that changes meanwhile makes a bundle that is not run.
  *
  * @param {string} root the repository
  * @param {{ alone: boolean }} options whether no other stays

@@ -26,8 +26,10 @@ export class FirstKey {
       const valid = keys.filter(
         ({ revokedAt, expiresAt }) => revokedAt === null && (expiresAt === null || expiresAt > now),
       )
-      return valid.length === 1 && valid[0]?.hash === hashKey(kept) ? kept : this.#forget()
+      if (valid.length === 1 && valid[0]?.hash === hashKey(kept)) return kept
+      this.#forget()
     }
+    // Also where the file is of a store that is gone, or of another one.
     if (keys.length > 0) return null
     const tenant = tenants[0]?.name ?? 'default'
     const { secret, record } = makeKey({ tenant, name: NAME, expiresAt: null, models: null, user: null, scopes: null })

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { makeFolder } from '../runtime/make-folder.ts'
 import type { Secrets } from '../runtime/seal.ts'
 import type { Store } from '../store/store.ts'
 
@@ -122,7 +123,7 @@ function ownSecret(file: string): string {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
-  mkdirSync(dirname(file), { recursive: true })
+  makeFolder(dirname(file))
   try {
     // 'wx': of two processes that start at once, one writes and the other reads.
     writeFileSync(file, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' })

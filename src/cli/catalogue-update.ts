@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { renameSync, writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { fetchModels } from 'tokenlens/fetch'
 import type { Candidate } from '../candidates/candidate.ts'
@@ -6,7 +6,8 @@ import { listCandidates } from '../candidates/catalogue.ts'
 import { type PriceFile, PriceList, priceFileSchema, readPrices } from '../candidates/price-list.ts'
 import type { Config } from '../config/schema.ts'
 import { causeOf } from '../runtime/error-cause.ts'
-import { fail } from './fail.ts'
+import { makeFolder } from '../runtime/make-folder.ts'
+import { fail, readNamed } from './fail.ts'
 
 const FETCH_MS = 30_000
 const DAY_MS = 86_400_000
@@ -30,7 +31,7 @@ export async function updateCatalogue(config: Config, from = config.catalogue.so
   if (after.size < before.size / 2) {
     fail(`${fetched.source} has ${after.size} models, and what is in use has ${before.size}: not taken.`)
   }
-  mkdirSync(dirname(file), { recursive: true })
+  makeFolder(dirname(file))
   writeFileSync(`${file}.new`, JSON.stringify(fetched))
   renameSync(`${file}.new`, file)
   const changes = changedPrices(config, before, after)
@@ -76,7 +77,7 @@ async function read(from: string | undefined): Promise<unknown> {
 }
 
 function readFileAsJson(file: string): unknown {
-  const text = readFileSync(file, 'utf8')
+  const text = readNamed(file)
   try {
     return JSON.parse(text)
   } catch {

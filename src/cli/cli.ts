@@ -1,13 +1,13 @@
 import { modelThread } from '../routing/model/thread.ts'
-import { hasAuthorities, trustAuthorities } from '../runtime/authorities.ts'
 import { hasProxy } from '../runtime/proxy.ts'
 import { messageFor } from './fail.ts'
 import { plainServe } from './plain-serve.ts'
 
-// Before the first connection.
-if (hasAuthorities()) for (const problem of trustAuthorities()) process.stderr.write(`${problem}\n`)
-
-// Loading undici takes a while.
+// Before the first connection. Loading Node's TLS, as undici, takes a while.
+if (process.env.SSL_CERT_FILE || process.env.SSL_CERT_DIR) {
+  const { trustAuthorities } = await import('../runtime/authorities.ts')
+  for (const problem of trustAuthorities()) process.stderr.write(`${problem}\n`)
+}
 if (hasProxy()) await (await import('../runtime/dispatcher.ts')).proxyFetch()
 
 try {
@@ -25,6 +25,7 @@ try {
     if (error instanceof Error && error.stack) error.stack = inSources(error.stack)
     throw error
   }
-  // Sockets and timers of what has failed may still be open.
-  process.stderr.write(`${message}\n`, () => process.exit(1))
+  // Sockets and timers of what has failed may still be open. A thread that is cut off while it opens an artifact would
+  // take the process along (SIGABRT).
+  process.stderr.write(`${message}\n`, () => void modelThread.close().finally(() => process.exit(1)))
 }

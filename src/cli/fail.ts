@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { ConfigError } from '../config/load.ts'
 import { causeOf } from '../runtime/error-cause.ts'
 
@@ -38,4 +39,13 @@ export function messageFor(error: unknown): string | null {
   const { path, address, port, hostname } = error as SystemError
   const where = path ?? hostname ?? [address, port].filter((part) => part !== undefined).join(':')
   return where === '' ? causeOf(error) : `${where}: ${causeOf(error)}`
+}
+
+/** A file that an operator named, as text. @throws Error of the file system, which names it, a folder included */
+export function readNamed(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw Object.assign(error as NodeJS.ErrnoException, { path: file })
+  }
 }

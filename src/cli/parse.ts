@@ -2,21 +2,36 @@ import { InvalidArgumentError } from 'commander'
 
 const DAY_MS = 86_400_000
 
-/** Days from now, or a date. @returns Unix milliseconds */
+/** Days from now (`90`, `90d`), or a date. @returns Unix milliseconds */
 export function parseExpiry(text: string): number {
-  return /^\d+(\.\d+)?$/.test(text) ? Date.now() + Number(text) * DAY_MS : parseDate(text)
+  const days = daysIn(text)
+  return days === null ? parseDate(text) : Date.now() + days * DAY_MS
 }
 
 /** Days ago (`7`, `7d`), or a date. @returns Unix milliseconds */
 export function parsePast(text: string): number {
-  const [, days] = /^(\d+(?:\.\d+)?)d?$/.exec(text) ?? []
-  return days === undefined ? parseDate(text) : Date.now() - Number(days) * DAY_MS
+  const days = daysIn(text)
+  return days === null ? parseDate(text) : Date.now() - days * DAY_MS
 }
 
+function daysIn(text: string): number | null {
+  const [, days] = /^(\d+(?:\.\d+)?)d?$/.exec(text) ?? []
+  return days === undefined ? null : Number(days)
+}
+
+const DATE = /^(\d{4}-\d{2}-\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2})?)?$/
+
+/** No other form: to `Date.parse` `-3` is a day of March 2001, `90 days` one of 1990, and 30 February 2 March. */
 function parseDate(text: string): number {
-  const time = Date.parse(text)
+  const [, day] = DATE.exec(text) ?? []
+  const time = day === undefined || !isDay(day) ? Number.NaN : Date.parse(text)
   if (Number.isNaN(time)) throw new InvalidArgumentError('Expected a number of days or a date such as 2026-12-31.')
   return time
+}
+
+function isDay(day: string): boolean {
+  const time = Date.parse(day)
+  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(day)
 }
 
 /** Comma-separated. */

@@ -7,13 +7,10 @@ const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE----
 /** As they lie in such directories: by name, or by a hash. */
 const FILE = /\.(pem|crt|cer|\d+)$/
 
-/** Whether the environment names authorities as OpenSSL's programs know them; Node by itself reads neither. */
-export const hasAuthorities = (env: NodeJS.ProcessEnv = process.env): boolean =>
-  Boolean(env.SSL_CERT_FILE || env.SSL_CERT_DIR)
-
 /**
- * Trusts the authorities of `SSL_CERT_FILE` (PEM) and `SSL_CERT_DIR` (directories of such files) besides the usual ones,
- * wherever this thread connects from now on, unless a connection has a CA of its own.
+ * Trusts the authorities of `SSL_CERT_FILE` (PEM) and `SSL_CERT_DIR` (directories of such files) besides the usual
+ * ones, wherever this thread connects from now on, unless a connection has a CA of its own.
+ * Node by itself reads neither.
  *
  * @returns what could not be taken, in words: it is left out
  */

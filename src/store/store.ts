@@ -285,8 +285,8 @@ export interface Store {
   /** Erases all that is kept of a tenant, keys included; as `eraseUser` for what comes later. Returns how much went. */
   eraseTenant(tenant: string): Promise<number>
   /**
-   * Gives what is kept of a user another id, where nothing is known under that yet. False = there was nothing. Who moved
-   * is remembered as long as rows are kept: what lies elsewhere, such as in an archive, has the former id.
+   * Gives what is kept of a user another id, where nothing is known under that yet. False = there was nothing. Who
+   * moved is remembered as long as rows are kept: what lies elsewhere, such as in an archive, has the former id.
    */
   moveUser(tenant: string, from: string, to: string): Promise<boolean>
   /** Present ids by former ones, of those among `users` who have moved. */

@@ -226,6 +226,20 @@ describe('backup and restore', () => {
   })
 })
 
+it.each<[args: string[], named: string]>([
+  [['import', dir], dir],
+  [['catalogue', 'update', '--from', dir], dir],
+  [['artifact', 'sign', dir, '--key', dir], dir],
+  // No folder can be made there; asked to make all that is missing, Node tries for ever.
+  ...['backup --to', 'archive --to', 'artifact keys']
+    .filter(() => process.platform === 'linux')
+    .map((command): [string[], string] => [[...command.split(' '), '/proc/no-such/x'], '/proc/no-such']),
+])('what is given is named (%#)', async (args, named) => {
+  const said = await run(good, args)
+  expectWords(said)
+  expect(said.text).toContain(`${named}: `)
+})
+
 it('artifact keys: a folder that is not there is made, keys that are there stay', async () => {
   const keys = join(dir, 'all', 'keys')
   expect(await run(good, ['artifact', 'keys', keys])).toEqual({ failed: false, text: '' })

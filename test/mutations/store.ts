@@ -444,4 +444,25 @@ export const STORE: readonly Mutation[] = [
     tests: ['test/runtime/rest.test.ts::long work'],
     rule: 'who reads a whole log leaves turns to others',
   },
+  {
+    file: 'src/store/redis/records.ts',
+    find: 'await this.#moves.rename(tenant, documents)',
+    replace: '',
+    tests: ['test/store/redis/store.test.ts'],
+    rule: 'whoever reads the log finds one user who has got another id',
+  },
+  {
+    file: 'src/store/sqlite/moves.ts',
+    find: 'passMoves.run(to, tenant, from)',
+    replace: '',
+    tests: ['test/store/sqlite/store.test.ts'],
+    rule: 'who moves twice is known under all former ids',
+  },
+  {
+    file: 'src/store/archive/erase.ts',
+    find: 'const ids = [String(user), archive.presentId(tenant, String(user))]',
+    replace: 'const ids = [String(user)]',
+    tests: ['test/store/archive/archive.test.ts'],
+    rule: 'an erasure reaches archived rows under former ids',
+  },
 ]

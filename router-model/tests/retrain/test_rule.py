@@ -119,7 +119,7 @@ SIX_FREE = (0.0,) * 6
     [
         (460, "half like the dearest", FREE_AND_DEAR),
         (920, "always the cheapest", SIX_FREE),
-        (2990, "always the cheapest", SIX_FREE),
+        *([(2990, "always the cheapest", SIX_FREE)] if os.environ.get("RULE_THUMBS") else []),
     ],
 )
 def test_the_shipped_artifact_learns_possible_tastes_from_free_and_dear_llms(

@@ -1,8 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { fail } from '../fail.ts'
+import { makeFolder } from '../../runtime/make-folder.ts'
+import { fail, readNamed } from '../fail.ts'
 
 /** `artifact`: who made an artifact (`router.artifact_public_key`). */
 export function addArtifact(program: Command): void {
@@ -16,7 +17,7 @@ export function addArtifact(program: Command): void {
     .action((folder: string) => {
       const { privateKey, publicKey } = generateKeyPairSync('ed25519')
       const [secret, open] = [join(folder, 'artifact-key.pem'), join(folder, 'artifact-key.pub.pem')]
-      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      makeFolder(folder, 0o700)
       writeFileSync(secret, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600, flag: 'wx' })
       writeFileSync(open, publicKey.export({ type: 'spki', format: 'pem' }), { flag: 'wx' })
       process.stdout.write(`${secret}: keep it secret. ${open}: router.artifact_public_key_file of the gateways.\n`)
@@ -28,7 +29,7 @@ export function addArtifact(program: Command): void {
     .requiredOption('--key <file>', 'private key: PEM, Ed25519')
     .action(async (directory: string, { key }: { key: string }) => {
       const { SIGNATURE_FILE, signArtifact } = await import('../../routing/artifact/signature.ts')
-      const pem = readFileSync(key, 'utf8')
+      const pem = readNamed(key)
       try {
         signArtifact(directory, pem)
       } catch (error) {

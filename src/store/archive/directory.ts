@@ -3,7 +3,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -15,6 +14,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type AsyncBuffer, asyncBufferFromFile } from 'hyparquet'
+import { makeFolder } from '../../runtime/make-folder.ts'
 import { lifeOf, markOfThisProcess } from '../../runtime/process-mark.ts'
 import { ArchiveError, type ArchiveHome, type ArchiveLock, type Holder, heldBy, holderOf } from './home.ts'
 
@@ -32,7 +32,7 @@ export class Directory implements ArchiveHome {
   /** @throws ArchiveError where it is not there and is not to be made */
   constructor(path: string, { make }: { make: boolean }) {
     this.path = path
-    if (make) mkdirSync(path, { recursive: true, mode: 0o700 })
+    if (make) makeFolder(path, 0o700)
     else if (!existsSync(path)) throw new ArchiveError(`${path}: there is no archive.`)
   }
 
@@ -70,7 +70,7 @@ export class Directory implements ArchiveHome {
   async write(path: string, bytes: Uint8Array, beforeNaming: () => Promise<void>): Promise<void> {
     const file = this.shown(path)
     const part = `${file}${PART}`
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+    makeFolder(dirname(file), 0o700)
     writeFileSync(part, bytes, { mode: 0o600 })
     syncPath(part)
     if (!readFileSync(part).equals(bytes)) throw new ArchiveError(`${part} does not hold what was written to it.`)

@@ -2,7 +2,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -12,6 +11,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { makeFolder } from '../../runtime/make-folder.ts'
 import { ROW_TYPES } from './rows.ts'
 
 /** A directory that is no backup, or none that can be used so. The message is for an operator. */
@@ -81,7 +81,7 @@ export function readWhole(dir: string): Manifest & { finished_at: number } {
  * @throws BackupError where it is of another store, whole already, or the directory holds something else
  */
 export function openManifest(dir: string, source: Pick<Manifest, 'store' | 'fingerprint' | 'has_secret'>): Manifest {
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  makeFolder(dir, 0o700)
   const known = readManifest(dir)
   if (!known) {
     const other = readdirSync(dir).find((name) => !name.endsWith('.new'))

@@ -1,5 +1,6 @@
-import { closeSync, mkdirSync, openSync, rmSync, truncateSync, writeSync } from 'node:fs'
+import { closeSync, openSync, rmSync, truncateSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { makeFolder } from '../../runtime/make-folder.ts'
 import { type Lines, nextLines } from './segment.ts'
 
 /** Deliveries are dated so finely. */
@@ -104,7 +105,7 @@ export class ParkedLines {
     const last = this.#files.at(-1)
     if (last && last.size < this.#options.fileBytes) return last
     const file = { path: this.#options.nextPath(), start: this.#end, size: 0 }
-    mkdirSync(dirname(file.path), { recursive: true, mode: 0o700 })
+    makeFolder(dirname(file.path), 0o700)
     this.#files.push(file)
     return file
   }

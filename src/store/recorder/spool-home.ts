@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
+import { makeFolder } from '../../runtime/make-folder.ts'
 import { isThisProcess, lifeOf, markOfThisProcess, type ProcessMark } from '../../runtime/process-mark.ts'
 
 const OWNER = 'owner.json'
@@ -27,7 +28,7 @@ export class SpoolHome {
     this.#root = root
     this.path = join(root, `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`)
     ours.add(this.path)
-    mkdirSync(this.path, { recursive: true, mode: 0o700 })
+    makeFolder(this.path, 0o700)
     writeFileSync(join(this.path, OWNER), JSON.stringify(markOfThisProcess()), { mode: 0o600 })
     this.#heartbeat = setInterval(() => touch(join(this.path, OWNER)), HEARTBEAT_MS).unref()
   }

@@ -27,6 +27,10 @@ export async function importRecords(
   seal: (record: InteractionRecord) => Promise<InteractionRecord> = async (record) => ({ ...record, embedding: null }),
 ): Promise<{ interactions: number; rewards: number }> {
   const input = file === '-' ? process.stdin : createReadStream(file)
+  // That of a directory, which is opened, does not name it.
+  input.on('error', (error: NodeJS.ErrnoException) => {
+    if (file !== '-') error.path ??= file
+  })
   const counts = { interactions: 0, rewards: 0 }
   let interactions: InteractionRecord[] = []
   let rewards: RewardRecord[] = []

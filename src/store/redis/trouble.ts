@@ -22,6 +22,7 @@ const ADVICE: readonly [said: RegExp, advice: string][] = [
   [/\bREADONLY\b/, 'READONLY: it is a replica, which takes no writes: name its master, or the Sentinels'],
   [/unknown command .?sentinel/i, 'what should be a Sentinel is none (store.sentinel.nodes)'],
   [/All sentinels are unreachable/, 'no Sentinel answers (store.sentinel.nodes)'],
+  [/\bUnknown RESP type\b|\bProtocol error\b/i, 'what answers there is no Redis (store.url)'],
   [/^Connection is closed\.$/, CLOSED],
   [/No such master|are unreachable and no/i, 'the Sentinels know no master of that name (store.sentinel.name)'],
 ]
@@ -40,7 +41,7 @@ const WRONG_DATABASE = /DB index is out of range/
 
 /** Of a server that is full only this is seen, for what it says is lost. */
 const CUT_OFF = ['EPIPE', 'ECONNRESET']
-const ROOM = '. Has it room for more connections (maxclients)?'
+const ROOM = '. Is it a Redis? Has it room for more connections (maxclients)?'
 
 /** What keeps a client from its Redis. */
 export class RedisTrouble {

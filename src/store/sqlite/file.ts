@@ -1,7 +1,8 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { makeFolder } from '../../runtime/make-folder.ts'
 import { microBatch } from '../../runtime/micro-batch.ts'
 import { type Invalidation, StoreError } from '../store.ts'
 import { DiskReserve } from './reserve.ts'
@@ -262,7 +263,7 @@ function reject(writes: readonly Write[], error: unknown): void {
 
 function openDatabase(path: string): DatabaseSync {
   if (path !== ':memory:') {
-    mkdirSync(dirname(path), { recursive: true })
+    makeFolder(dirname(path))
     // Readable by its owner alone: it holds what users thought.
     closeSync(openSync(path, 'a', 0o600))
   }

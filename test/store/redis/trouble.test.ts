@@ -26,10 +26,15 @@ const full = createServer((socket) => {
   socket.on('error', () => {})
   socket.write('-ERR max number of clients reached\r\n', () => socket.resetAndDestroy())
 }).listen(0, '127.0.0.1')
+/** As a web server, to which each line of ours is no request. */
+const http = createServer((socket) => {
+  socket.on('error', () => {}).on('data', () => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'))
+}).listen(0, '127.0.0.1')
 const closed = await freePort()
 afterAll(() => {
   silent.close()
   full.close()
+  http.close()
   return Promise.all([locked, plain, replica, cluster].map((one) => one.discard()))
 })
 
@@ -92,6 +97,11 @@ describe('a store that can’t be used names the cause, and neither password nor
       'one that is full',
       () => ({ url: `redis://127.0.0.1:${(full.address() as AddressInfo).port}` }),
       /maxclients|max number of clients/,
+    ],
+    [
+      'one that is a web server',
+      () => ({ url: `redis://127.0.0.1:${(http.address() as AddressInfo).port}` }),
+      /what answers there is no Redis \(store\.url\)/,
     ],
     ['one that wants TLS', () => ({ url: `redis://127.0.0.1:${tlsPort}` }), /Does it want TLS \(rediss:\/\/\)\?/],
     ['a replica', () => ({ url: replica.url }), /READONLY: it is a replica/],
