@@ -157,9 +157,10 @@ export class Recorder {
 
   #addCompletion({ tenant, id, user, ts }: Pick<InteractionSummary, 'tenant' | 'id' | 'user' | 'ts'>, name: string) {
     const key = userKey(tenant, name)
-    const known = this.#completions.get(key) ?? []
-    if (known.some(({ interaction }) => interaction === id)) return
-    this.#completions.set(key, [{ interaction: id, tenant, user, ts }, ...known].slice(0, MAX_COMPLETIONS))
+    const known = this.#completions.get(key)
+    if (known?.some(({ interaction }) => interaction === id)) return
+    const one = { interaction: id, tenant, user, ts }
+    this.#completions.set(key, known ? [one, ...known].slice(0, MAX_COMPLETIONS) : [one])
   }
 
   /**
@@ -168,8 +169,9 @@ export class Recorder {
    */
   interaction(record: InteractionRecord): Promise<void> {
     const { tenant, id, completionId } = record
-    this.#open.delete(userKey(tenant, id))
-    this.#findable.set(userKey(tenant, id), record)
+    const key = userKey(tenant, id)
+    this.#open.delete(key)
+    this.#findable.set(key, record)
     if (completionId !== null) this.#addCompletion(record, completionId)
     this.#fresh.push({ row: { type: 'interaction', record }, line: `${interactionLine(record)}\n` })
     if (!this.#written) {
