@@ -85,9 +85,24 @@ export interface Limits {
   restore(tenant: string, limit: Pick<Limit, 'scope' | 'what' | 'window'>, amount: number): Promise<void>
 }
 
+type Named = Pick<Limit, 'scope' | 'what' | 'window'>
+
+/** Of limits that hold for many requests. */
+const names = new WeakMap<Named, string>()
+
 /** A limit's name: one counter for each window. */
-export const limitName = ({ scope, what, window }: Pick<Limit, 'scope' | 'what' | 'window'>) =>
-  `${scope}:${what}:${window}`
+export const limitName = (limit: Named): string => names.get(limit) ?? nameOf(limit)
+
+const nameOf = ({ scope, what, window }: Named) => `${scope}:${what}:${window}`
+
+/** A limit that holds for many requests: its name is made once. */
+export function lasting<T extends Named>(limit: T): T {
+  names.set(limit, nameOf(limit))
+  return limit
+}
+
+/** Whether `lasting` made it. */
+export const isLasting = (limit: Named): boolean => names.has(limit)
 
 /** Whether others may soon be waiting for what this reservation gives back: more than half of a place is taken. */
 export const isScarce = ({ limits }: Pick<ReserveRequest, 'limits'>, { granted, states }: Reservation): boolean =>

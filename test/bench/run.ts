@@ -81,7 +81,7 @@ const out =
   values.out ??
   fileURLToPath(new URL(values.quick ? '../../.cache/bench-quick.json' : 'results/latest.json', import.meta.url))
 mkdirSync(dirname(out), { recursive: true })
-const earlier = values.add && existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')) : {}
+const earlier: Record<string, unknown> = values.add && existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')) : {}
 const results: Record<string, unknown> = { ...earlier, at: new Date().toISOString(), machine, pace }
 
 async function section<T>(name: string, title: string, work: () => Promise<T>, show: (result: T) => string) {
@@ -108,7 +108,8 @@ try {
   await section(
     'parts',
     'CPU of a request, 32 in flight, 12 candidates, 200 B',
-    () => experiments.partCosts(setting),
+    // In pieces, a few parts each: those of earlier pieces stay.
+    async () => ({ ...(part && (earlier.parts as object)), ...(await experiments.partCosts(setting)) }),
     tables.partTable,
   )
   await section(

@@ -1,6 +1,6 @@
 import type { Tenant } from '../../candidates/tenants.ts'
 import type { LimitsConfig, TenantConfig } from '../../config/schema.ts'
-import { type Limit, otherUserScope, userScope } from '../../store/limits.ts'
+import { type Limit, lasting, otherUserScope, userScope } from '../../store/limits.ts'
 import { NANO } from './usd.ts'
 
 /** Under whose limits a request falls; null: no key was needed, or no user is named. */
@@ -28,7 +28,7 @@ function sharedLimits(config: TenantConfig, keyId: string): Limit[] {
   let limits = ofKeys.get(keyId)
   if (!limits) {
     limits = [...boundsOf('tenant', config.limits), ...boundsOf(`key:${keyId}`, config.key_limits)]
-    ofKeys.set(keyId, limits)
+    ofKeys.set(keyId, limits.map(lasting))
   }
   return limits
 }

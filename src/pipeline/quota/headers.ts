@@ -23,6 +23,9 @@ export function rateLimitHeaders(limits: readonly Limit[], { states }: Reservati
 
 /** Billionths of a dollar left of the budget with the least left; null where there is none. */
 export function leastLeft(limits: readonly Limit[], states: Reservation['states']): number | null {
-  const lefts = limits.flatMap(({ what }, i) => (what === 'nanoUsd' && states[i] ? [states[i].remaining] : []))
-  return lefts.length > 0 ? Math.min(...lefts) : null
+  let left: number | null = null
+  for (const [i, { what }] of limits.entries()) {
+    if (what === 'nanoUsd' && states[i]) left = Math.min(left ?? Number.POSITIVE_INFINITY, states[i].remaining)
+  }
+  return left
 }

@@ -1,6 +1,14 @@
 import { EphemeralMap } from '../../runtime/ephemeral-map.ts'
 import { userKey } from '../../runtime/keys.ts'
-import { type Amounts, type Limit, type LimitState, limitName, type Reservation, windowAt } from '../../store/limits.ts'
+import {
+  type Amounts,
+  isLasting,
+  type Limit,
+  type LimitState,
+  limitName,
+  type Reservation,
+  windowAt,
+} from '../../store/limits.ts'
 
 const MINUTE_MS = 60_000
 /** Ends of one window that are told one after the other differ by less. */
@@ -61,8 +69,9 @@ export class LocalCounts {
   /** Whether it has heard of all of them in their present windows. */
   knows(tenant: string, limits: readonly Limit[]): boolean {
     const now = performance.now()
-    return limits.every(({ window, ...limit }) => {
-      const count = this.#counts.get(userKey(tenant, limitName({ ...limit, window })))
+    return limits.every((limit) => {
+      const { window } = limit
+      const count = this.#counts.get(keyOf(tenant, limit))
       return count !== undefined && (window === 'flight' || (count.ends > now && count.isEndTold))
     })
   }
@@ -73,7 +82,7 @@ export class LocalCounts {
     let left: number | null = null
     for (const limit of limits) {
       if (limit.what !== 'nanoUsd') continue
-      const count = this.#counts.get(userKey(tenant, limitName(limit)))
+      const count = this.#counts.get(keyOf(tenant, limit))
       if (!count?.isEndTold || count.ends <= now) continue
       left = Math.min(left ?? limit.max, Math.max(0, limit.max - count.known - count.own))
     }
@@ -190,7 +199,7 @@ export class LocalCounts {
 
   /** In the present window. */
   #at(tenant: string, limit: Limit, now: number): Count {
-    const key = userKey(tenant, limitName(limit))
+    const key = keyOf(tenant, limit)
     let count = this.#counts.get(key)
     if (!count) {
       const ends = limit.window === 'flight' ? Number.POSITIVE_INFINITY : endOf(limit, now)
@@ -200,6 +209,17 @@ export class LocalCounts {
     if (now >= count.ends) begin(count, limit, endOf(limit, now))
     return count
   }
+}
+
+const keys = new WeakMap<Limit, { tenant: string; key: string }>()
+
+/** Of a counter. Of limits that hold for many requests it is made once. */
+function keyOf(tenant: string, limit: Limit): string {
+  const known = keys.get(limit)
+  if (known?.tenant === tenant) return known.key
+  const key = userKey(tenant, limitName(limit))
+  if (isLasting(limit)) keys.set(limit, { tenant, key })
+  return key
 }
 
 const NOTHING_KNOWN: Omit<Count, 'ends'> = {

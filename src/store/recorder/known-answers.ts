@@ -38,8 +38,9 @@ export class KnownAnswers {
 
   end(record: InteractionRecord): void {
     const { tenant, id, completionId } = record
-    this.#open.delete(userKey(tenant, id))
-    this.#ended.set(userKey(tenant, id), record)
+    const key = userKey(tenant, id)
+    this.#open.delete(key)
+    this.#ended.set(key, record)
     if (completionId !== null) this.#addCompletion(record, completionId)
   }
 
@@ -82,8 +83,9 @@ export class KnownAnswers {
 
   #addCompletion({ tenant, id, user, ts }: Pick<InteractionSummary, 'tenant' | 'id' | 'user' | 'ts'>, name: string) {
     const key = userKey(tenant, name)
-    const known = this.#completions.get(key) ?? []
-    if (known.some(({ interaction }) => interaction === id)) return
-    this.#completions.set(key, [{ interaction: id, tenant, user, ts }, ...known].slice(0, MAX_COMPLETIONS))
+    const known = this.#completions.get(key)
+    if (known?.some(({ interaction }) => interaction === id)) return
+    const one = { interaction: id, tenant, user, ts }
+    this.#completions.set(key, known ? [one, ...known].slice(0, MAX_COMPLETIONS) : [one])
   }
 }

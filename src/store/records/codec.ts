@@ -399,7 +399,8 @@ const { shorten, lengthen } = sharing(ROW)
 
 function rowOfRecord(record: InteractionRecord): unknown[] {
   const { candidates, shadow, embedding } = record
-  const document: Loose = { ...plainDocument(record), candidates: { ...candidates, columns: columnsCode(candidates) } }
+  const document = plainDocument(record)
+  document.candidates = { ...candidates, columns: columnsCode(candidates) }
   if (shadow) document.shadow = shadow
   if (embedding && 'int8' in embedding) document.embedding = null
   return rowOf(document)

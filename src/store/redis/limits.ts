@@ -36,8 +36,9 @@ export class RedisLimits implements Limits {
     const { requests, tokens, nanoUsd } = amounts
     const operation: BatchOperation = ['reserve', id, ttlMs, REMEMBER_MS, requests, tokens, nanoUsd]
     for (const limit of limits) operation.push(limitName(limit), limit.max)
-    const [refused = 0, ...numbers] = (await this.#batch.ask(tenant, operation)) as number[]
-    const states = statesOf(limits, numbers)
+    const numbers = (await this.#batch.ask(tenant, operation)) as number[]
+    const refused = numbers[0] ?? 0
+    const states = statesOf(limits, numbers, 1)
     const granted = refused === 0
     const reservation = { granted, refusedBy: limits[refused - 1] ?? null, states }
     if (isScarce({ limits }, reservation)) this.#scarce.add(id)
@@ -53,7 +54,7 @@ export class RedisLimits implements Limits {
   async look(tenant: string, limits: readonly Limit[]): Promise<LimitState[]> {
     if (limits.length === 0) return []
     const numbers = await this.#batch.ask(tenant, ['look', '', ...limits.map(limitName)])
-    return statesOf(limits, numbers as number[])
+    return statesOf(limits, numbers as number[], 0)
   }
 
   async charge({ tenant, id, at, limits, amounts: { requests, tokens, nanoUsd } }: Charge): Promise<void> {
@@ -66,14 +67,15 @@ export class RedisLimits implements Limits {
   }
 }
 
-/** Three numbers a limit: used, milliseconds until its window ends, whether there was no counter. */
-const statesOf = (limits: readonly Limit[], numbers: readonly number[]): LimitState[] =>
+/** From `start` on three numbers a limit: used, milliseconds until its window ends, whether there was no counter. */
+const statesOf = (limits: readonly Limit[], numbers: readonly number[], start: number): LimitState[] =>
   limits.map(({ max }, i) => {
-    const used = numbers[3 * i] as number
+    const at = start + 3 * i
+    const used = numbers[at] as number
     return {
       used,
       remaining: Math.max(0, max - used),
-      resetMs: numbers[3 * i + 1] as number,
-      isNew: numbers[3 * i + 2] === 1,
+      resetMs: numbers[at + 1] as number,
+      isNew: numbers[at + 2] === 1,
     }
   })
