@@ -16,7 +16,7 @@ const KNOWN: ReadonlySet<string> = new Set(
 )
 
 /**
- * Fields of a request alone that are left off (`providers/guards.ts`): no look-alike of theirs may pass, either. But for
+ * Fields of a request alone that are left off (`providers/guards.ts`): no look-alike of theirs may pass, either. Not
  * `tenant_id` and `client_id`: their one reader takes no other spelling, and clients name things of their own so.
  */
 const GUARDED: ReadonlySet<string> = new Set(

@@ -31,7 +31,7 @@ const LARGE = 'p:large'
 const ROWS = Number(process.env.ROWS ?? 100_000)
 const SECONDS = Number(process.env.SECONDS ?? 8)
 
-/** `ATTACKS=bodies,floods,kept,large,profile,redis`: those alone; `LARGE=Messages`: of large ones those with that word. */
+/** `ATTACKS=bodies,floods,kept,large,profile,redis`: those alone; `LARGE=Messages`: those with that word. */
 const only = process.env.ATTACKS?.split(',')
 const wants = (what: string) => only === undefined || only.includes(what)
 
