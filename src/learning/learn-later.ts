@@ -16,7 +16,8 @@ export interface LearnLaterOptions {
 
 /**
  * Rewards that could not be learned because the store was away, tried again in their order until it is back. They wait
- * in memory: what a crash takes is in the log still, for the next training, but not in the user's belief.
+ * in memory: what a crash takes is in the log still, for the next training, but not in the user's belief. Where there
+ * is no room, whoever has most waiting gives up their last: nobody takes all of it.
  */
 export class LearnLater {
   readonly #log: Logger
@@ -33,13 +34,25 @@ export class LearnLater {
   }
 
   add(tenant: string, user: string, run: () => Promise<unknown>): void {
-    if (this.#tasks.length >= this.#max) {
+    if (this.#tasks.length >= this.#max && !this.#makesRoomFor(tenant)) {
       if (this.#dropped++ === 0)
         this.#log.warn({ waiting: this.#max }, 'rewards are left to the log until the store is back')
       return
     }
     this.#tasks.push({ tenant, user, run })
     this.#schedule()
+  }
+
+  #makesRoomFor(tenant: string): boolean {
+    const waiting = new Map<string, number>()
+    for (const task of this.#tasks) waiting.set(task.tenant, (waiting.get(task.tenant) ?? 0) + 1)
+    const [busiest, most] = [...waiting].reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0])
+    if (most <= (waiting.get(tenant) ?? 0) + 1) return false
+    this.#tasks.splice(
+      this.#tasks.findLastIndex((task) => task.tenant === busiest),
+      1,
+    )
+    return true
   }
 
   /** Drops what waits for an erased user. */
