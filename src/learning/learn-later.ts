@@ -15,7 +15,8 @@ export interface LearnLaterOptions {
 
 /**
  * Rewards that could not be learned because the store was away, tried again until it is back, each tenant's in order.
- * They wait in memory: what a crash takes is in the log still, for the next training, but not in the user's belief.
+ * They wait in memory: what a crash takes is in the log still, for the next training, but not in the user's belief. Where
+ * there is no room, whoever has most waiting gives up their last: nobody takes all of it.
  */
 export class LearnLater {
   readonly #log: Logger
@@ -34,7 +35,7 @@ export class LearnLater {
   }
 
   add(tenant: string, user: string, run: () => Promise<unknown>): void {
-    if (this.#waiting >= this.#max) {
+    if (this.#waiting >= this.#max && !this.#makesRoomFor(tenant)) {
       if (this.#dropped++ === 0)
         this.#log.warn({ waiting: this.#max }, 'rewards are left to the log until the store is back')
       return
@@ -44,6 +45,15 @@ export class LearnLater {
     this.#tasks.set(tenant, theirs)
     this.#waiting++
     this.#schedule()
+  }
+
+  #makesRoomFor(tenant: string): boolean {
+    let busiest: Task[] = []
+    for (const theirs of this.#tasks.values()) if (theirs.length > busiest.length) busiest = theirs
+    if (busiest.length <= (this.#tasks.get(tenant)?.length ?? 0) + 1) return false
+    busiest.pop()
+    this.#waiting--
+    return true
   }
 
   /** Drops what waits for an erased user. */

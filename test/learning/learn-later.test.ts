@@ -28,3 +28,20 @@ test("a tenant whose part of the store is away keeps nobody else's rewards waiti
   expect(learned.slice(2)).toEqual(['first', 'second'])
   later.close()
 })
+
+test('a tenant that has most waiting gives up its last for one that has less; nobody for one that has as much', async () => {
+  const later = new LearnLater({ log: { warn() {}, error() {} } as never, everyMs: 1, max: 6 })
+  const learned: string[] = []
+  let isAway = true
+  const add = (tenant: string, name: string) =>
+    later.add(tenant, 'ann', async () => {
+      if (isAway) throw new StoreError('away')
+      learned.push(name)
+    })
+  for (let i = 0; i < 8; i++) add('loud', `loud-${i}`)
+  for (let i = 0; i < 4; i++) add('calm', `calm-${i}`)
+  isAway = false
+  await until(() => learned.length >= 6)
+  expect(learned).toEqual(['loud-0', 'loud-1', 'loud-2', 'calm-0', 'calm-1', 'calm-2'])
+  later.close()
+})

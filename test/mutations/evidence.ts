@@ -181,6 +181,13 @@ export const EVIDENCE: readonly Mutation[] = [
     rule: 'an erasure is remembered beyond the secret of ids',
   },
   {
+    file: 'src/learning/learn-later.ts',
+    find: 'if (most <= (waiting.get(tenant) ?? 0) + 1) return false',
+    replace: 'if (most > 0) return false',
+    tests: ['test/learning/learn-later.test.ts'],
+    rule: 'while the store is away no tenant takes all places of rewards that wait',
+  },
+  {
     file: 'src/routing/model/popularity.ts',
     find: '(MISFIT * others) ** 2',
     replace: '(0 * MISFIT * others) ** 2',
