@@ -85,7 +85,7 @@ describe.each(Object.entries(PLACES))('%s', (_, [openFrom, openTo]) => {
     }
 
     const again = await restoreBackup(to, backupDir(), manifest, OPTIONS)
-    expect(again).toMatchObject({ user: { kept: 14 }, key: { kept: 4 }, evidence: { kept: 4 }, budget: { kept: 2 } })
+    expect(again).toMatchObject({ user: { kept: 16 }, key: { kept: 4 }, evidence: { kept: 4 }, budget: { kept: 2 } })
     expect(again).toMatchObject({ interaction: { kept: 72 }, reward: { kept: 42 } })
     expect(await contents(to)).toEqual(before)
   })
@@ -162,7 +162,7 @@ describe('erasures', () => {
     const rest = async () => (await contents(store)).filter((row) => !row.includes('"erasure"'))
     const left = await rest()
     const outcomes = await restoreBackup(store, backupDir(), manifest, OPTIONS)
-    expect(outcomes.user?.erased).toBe(8)
+    expect(outcomes.user?.erased).toBe(9)
     expect([outcomes.interaction, outcomes.reward]).toEqual([
       { erased: 41, kept: 31 },
       { erased: 24, kept: 18 },
