@@ -286,6 +286,31 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         expect(await all(store.readRewards({ tenant: t, user: 'nobody' }))).toEqual([])
       })
 
+      test.each([{}, { user: 'user-1' }])('a reader ends, though as much comes as it reads: %o', async (of) => {
+        const t = tenant()
+        const [ids, rated] = [[] as string[], [] as string[]]
+        const add = async () => {
+          const id = randomUUID()
+          await store.appendInteractions([anInteraction({ tenant: t, id, user: 'user-1' })])
+          await store.appendRewards([aReward({ tenant: t, interaction: id, user: 'user-1' })])
+          return id
+        }
+        const there = [await add(), await add(), await add()]
+        for await (const rows of store.readInteractions({ tenant: t, ...of })) {
+          ids.push(...rows.map(({ id }) => id))
+          await add()
+          if (ids.length > 20) break
+        }
+        for await (const rows of store.readRewards({ tenant: t, ...of })) {
+          rated.push(...rows.map(({ interaction }) => interaction))
+          await add()
+          if (rated.length > 20) break
+        }
+        expect(ids).toEqual(there)
+        expect(rated.slice(0, 3)).toEqual(there)
+        expect(rated.length).toBe(3 + 1)
+      })
+
       test('keeps every reward once, changed minds included', async () => {
         const t = tenant()
         const first = aReward({ tenant: t, ts: 1_000, value: 1, comment: 'good', preferredModel: 'gpt-5' })

@@ -31,7 +31,15 @@ import { jsonArgument } from './commands.ts'
 import * as keys from './keys.ts'
 import type { RedisMoves } from './moves.ts'
 import type { SharedRows } from './shared-rows.ts'
-import { entryOf, type KeptRow, noteEntry, readStream, readUserLog } from './stream.ts'
+import {
+  entryOf,
+  type KeptRow,
+  noteEntry,
+  readStream,
+  readUserLog,
+  type StreamPages,
+  type UserLogPages,
+} from './stream.ts'
 
 /** Rows a script: Redis does nothing else meanwhile. */
 const ROWS_PER_SCRIPT = 64
@@ -309,27 +317,11 @@ export class RedisRecords {
     const { user } = filter
     for (const tenant of await this.#tenants(filter)) {
       const stream = streamOf(tenant)
+      const readKept = (kept: KeptRow[]) => read(tenant, kept)
       const batches =
         user === undefined
-          ? readStream<T>(
-              (from) =>
-                this.#redis.askLong(tenant, () =>
-                  this.#redis.client.xrangeBuffer(stream, from, '+', 'COUNT', READ_ROWS),
-                ),
-              (kept) => read(tenant, kept),
-              filter,
-            )
-          : readUserLog<T>(
-              (skip) =>
-                this.#redis.runLong(
-                  tenant,
-                  'read-user-log',
-                  [keys.userLog(tenant, user), stream],
-                  [kind, skip, ROWS_PER_SCRIPT],
-                ) as Promise<[number, ...Buffer[]]>,
-              (kept) => read(tenant, kept),
-              filter,
-            )
+          ? readStream<T>(this.#streamPages(tenant, stream), readKept, filter)
+          : readUserLog<T>(this.#userPages(tenant, user, kind, stream), readKept, filter)
       try {
         for await (const documents of batches) {
           await this.#moves.rename(tenant, documents)
@@ -340,6 +332,31 @@ export class RedisRecords {
         if (!(error instanceof StoreError) || !this.#redis.isDivided) throw error
         throw new StoreError(`the part of tenant '${tenant}' is away: ${error.message}`, { cause: error })
       }
+    }
+  }
+
+  #streamPages(tenant: string, stream: string): StreamPages {
+    const { client } = this.#redis
+    return {
+      newest: async () => {
+        const [entry] = await this.#redis.askLong(tenant, () => client.xrevrange(stream, '+', '-', 'COUNT', 1))
+        return entry?.[0] ?? null
+      },
+      page: (from, to) => this.#redis.askLong(tenant, () => client.xrangeBuffer(stream, from, to, 'COUNT', READ_ROWS)),
+    }
+  }
+
+  #userPages(tenant: string, user: string, kind: 'i' | 'r', stream: string): UserLogPages {
+    const index = keys.userLog(tenant, user)
+    return {
+      count: () => this.#redis.askLong(tenant, () => this.#redis.client.zcard(index)),
+      page: (skip, most) =>
+        this.#redis.runLong(
+          tenant,
+          'read-user-log',
+          [index, stream],
+          [kind, skip, Math.min(most, ROWS_PER_SCRIPT)],
+        ) as ReturnType<UserLogPages['page']>,
     }
   }
 

@@ -26,19 +26,27 @@ export function noteEntry<T extends object>(made: T, of: object): T {
   return made
 }
 
+export interface StreamPages {
+  /** Id of the newest entry; null where there is none. */
+  newest: () => Promise<string | null>
+  /** Entries in order, from one id on to another. */
+  page: (from: string, to: string) => Promise<Entry[]>
+}
+
 /**
- * Walks a stream of documents, batch by batch, and yields those in the filter's time.
- *
- * @param pages entries from this id on
+ * Walks a stream of documents, batch by batch, and yields those in the filter's time. Not what comes meanwhile: it might
+ * come as fast as it is read.
  */
 export async function* readStream<T extends Row>(
-  pages: (from: string) => Promise<Entry[]>,
+  { newest, page: pageOf }: StreamPages,
   read: Read<T>,
   filter: RecordFilter,
 ): AsyncGenerator<T[]> {
+  const end = await newest()
+  if (end === null) return
   let from = String(Math.max(0, (filter.since ?? 0) - SKEW_MS))
   for (;;) {
-    const page = await pages(from)
+    const page = await pageOf(from, end)
     const last = page.at(-1)
     if (!last) return
     const rows = await read(page.map(([, fields]) => keptIn(fields)))
@@ -48,18 +56,22 @@ export async function* readStream<T extends Row>(
   }
 }
 
-/**
- * The same, of one user.
- *
- * @param pages what `read-user-log.lua` returns after so many index entries
- */
+export interface UserLogPages {
+  /** How many entries the user's index has. */
+  count: () => Promise<number>
+  /** What `read-user-log.lua` returns after so many of them, of at most so many. */
+  page: (skip: number, most: number) => Promise<[entries: number, ...kept: Buffer[]]>
+}
+
+/** The same, of one user. */
 export async function* readUserLog<T extends Row>(
-  pages: (skip: number) => Promise<[entries: number, ...kept: Buffer[]]>,
+  { count, page }: UserLogPages,
   read: Read<T>,
   filter: RecordFilter,
 ): AsyncGenerator<T[]> {
-  for (let skip = 0; ; ) {
-    const [entries, ...kept] = await pages(skip)
+  const all = await count()
+  for (let skip = 0; skip < all; ) {
+    const [entries, ...kept] = await page(skip, all - skip)
     if (entries === 0) return
     const rows: KeptRow[] = []
     for (let i = 0; i < kept.length; i += 2) rows.push({ json: String(kept[i]), bytes: kept[i + 1] as Buffer })

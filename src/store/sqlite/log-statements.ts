@@ -63,7 +63,9 @@ function prepareReads(db: DatabaseSync, table: LogTable, texts: string) {
   /** Takes since when, twice the time of the row before, its number, until when, and how many rows at most. */
   const range = 'ts >= ? AND (ts, seq) > (?, ?) AND ts <= ? ORDER BY ts, seq LIMIT ?'
   return {
-    range: db.prepare(`${columns} WHERE ${range}`),
+    /** Takes the highest number first. */
+    range: db.prepare(`${columns} WHERE seq <= ? AND ${range}`),
+    newest: db.prepare(`SELECT max(seq) AS seq FROM ${table}`),
     blocks: db.prepare(blockRange(table)),
     /** Times and numbers alone; takes a block, tenant and user first. */
     ofUser: db.prepare(`SELECT ts, seq FROM ${table} WHERE ${inBlock(table)} AND tenant = ? AND user = ? AND ${range}`),

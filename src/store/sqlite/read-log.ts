@@ -26,13 +26,15 @@ export function readRows<T>(
 
 async function* readAll<T>(
   file: SqliteFile,
-  { range }: Reads,
+  { range, newest }: Reads,
   { tenant, since, until }: RecordFilter,
   decode: (row: Row) => T,
 ): AsyncGenerator<T[]> {
   let [ts, seq] = [since ?? 0, -1]
+  // Not what comes meanwhile: it might come as fast as it is read.
+  const end = Number((await file.read(() => newest.get()))?.seq ?? -1)
   for (;;) {
-    const rows = await file.read(() => range.all(ts, ts, seq, until ?? Number.MAX_SAFE_INTEGER, BATCH))
+    const rows = await file.read(() => range.all(end, ts, ts, seq, until ?? Number.MAX_SAFE_INTEGER, BATCH))
     const last = rows.at(-1)
     if (!last) return
     ;[ts, seq] = placeOf(last)
