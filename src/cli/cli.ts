@@ -20,12 +20,13 @@ try {
   else await (await import('./program.ts')).createProgram(serve).parseAsync()
 } catch (error) {
   const message = messageFor(error)
+  // A thread that is cut off while it opens an artifact would take the process along (SIGABRT).
   if (message === null) {
     const { inSources } = await import('../observability/source-places.ts')
     if (error instanceof Error && error.stack) error.stack = inSources(error.stack)
+    await modelThread.close()
     throw error
   }
-  // Sockets and timers of what has failed may still be open. A thread that is cut off while it opens an artifact would
-  // take the process along (SIGABRT).
+  // Sockets and timers of what has failed may still be open.
   process.stderr.write(`${message}\n`, () => void modelThread.close().finally(() => process.exit(1)))
 }

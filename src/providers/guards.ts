@@ -9,7 +9,11 @@ type Harmless = readonly unknown[] | ((value: unknown) => boolean)
 export type Guards = Readonly<Record<string, Harmless>>
 
 const NEVER: readonly unknown[] = []
-const ROUTING_METADATA = ['tags', 'guardrails', 'disable_global_guardrail', 'disable_global_guardrails']
+const ROUTING_METADATA = [
+  ...['tags', 'guardrails', 'disable_global_guardrail', 'disable_global_guardrails', 'opted_out_global_guardrails'],
+  // What it notes of its own key and team, where an operator's switches for the same lie.
+  ...['user_api_key_metadata', 'user_api_key_team_metadata'],
+]
 const isText = (value: unknown) => value === undefined || value === null || typeof value === 'string'
 const isPlainObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

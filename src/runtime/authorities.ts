@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import tls from 'node:tls'
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g
 /** As they lie in such directories: by name, or by a hash. */
@@ -15,6 +15,10 @@ const FILE = /\.(pem|crt|cer|\d+)$/
  * @returns what could not be taken, in words: it is left out
  */
 export function trustAuthorities(env: NodeJS.ProcessEnv = process.env): string[] {
+  const { getCACertificates, setDefaultCACertificates } = tls as Partial<typeof tls>
+  if (!getCACertificates || !setDefaultCACertificates) {
+    return [`SSL_CERT_FILE, SSL_CERT_DIR: Node ${process.version} can’t take them, 24.5 can; they are left out.`]
+  }
   const found = new Set<string>()
   const problems: string[] = []
   const take = (path: string): number => {

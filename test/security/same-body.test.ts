@@ -120,7 +120,13 @@ describe('fields that choose model, price, place or storage at a provider', () =
   })
 
   test('metadata that picks a deployment is left off, and that is told; what a client notes there is not', async () => {
-    for (const metadata of [{ tags: ['free'] }, { guardrails: ['none'], a: 'b' }, { disable_global_guardrail: true }]) {
+    const picking = [
+      ...[{ tags: ['free'] }, { guardrails: ['none'], a: 'b' }, { disable_global_guardrail: true }],
+      { opted_out_global_guardrails: ['pii'] },
+      { user_api_key_metadata: { disable_global_guardrails: true } },
+      { user_api_key_team_metadata: { opted_out_global_guardrails: ['pii'] } },
+    ]
+    for (const metadata of picking) {
       const answer = await complete(gateway, { model: 'shut', metadata })
       expect([answer.status, answer.headers.get('x-router-dropped')]).toEqual([200, 'metadata'])
       expect(JSON.parse(upstream.requests.at(-1)?.body.toString() ?? '')).not.toHaveProperty('metadata')

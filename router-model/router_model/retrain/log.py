@@ -254,8 +254,9 @@ class SqliteLog:
         if not self._has("moves"):
             return {}
         found: dict[str, str] = {}
-        for start in range(0, len(users), BATCH):
-            some = list(users)[start : start + BATCH]
+        asked = list(users)
+        for start in range(0, len(asked), BATCH):
+            some = asked[start : start + BATCH]
             query = f"SELECT former, user FROM moves WHERE tenant = ? AND former IN ({', '.join('?' * len(some))})"
             found.update(self._query(query, tenant, *some))
         return found
