@@ -2,8 +2,8 @@ import { X509Certificate } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import tls from 'node:tls'
+import { PEM } from './certificates.ts'
 
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g
 /** As they lie in such directories: by name, or by a hash. */
 const FILE = /\.(pem|crt|cer|\d+)$/
 
@@ -22,7 +22,7 @@ export function trustAuthorities(env: NodeJS.ProcessEnv = process.env): string[]
   const found = new Set<string>()
   const problems: string[] = []
   const take = (path: string): number => {
-    const all = readFileSync(path, 'utf8').match(CERTIFICATE) ?? []
+    const all = readFileSync(path, 'utf8').match(PEM) ?? []
     const sound = all.filter(isCertificate)
     for (const one of sound) found.add(one)
     return sound.length

@@ -8,7 +8,8 @@ export interface OwnCertificate {
   until: number
 }
 
-const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
+/** Of a text. One that is cut off takes nothing of the next. */
+export const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
 /** Of a chain: while all of it holds. @throws Error where one can't be read */
 export function timesOf(pem: Buffer): { from: number; until: number } {
