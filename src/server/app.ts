@@ -17,6 +17,7 @@ import { keptResponses } from '../api/responses/routes.ts'
 import { UnreadableThoughts } from '../api/responses/unreadable.ts'
 import { usage } from '../api/usage.ts'
 import { GatewayError } from '../errors.ts'
+import { Scrapes } from '../observability/scrapes.ts'
 import { errorBody } from '../openai/error.ts'
 import { requireScope } from '../pipeline/authenticate.ts'
 import { type BeginDeps, beginRequest, type RequestContext } from '../pipeline/context.ts'
@@ -107,11 +108,10 @@ export function createApp(deps: AppDeps): Hono<Env> {
     const state = await readiness(deps)
     return c.json(state, state.status === 'not_ready' ? 503 : 200)
   })
+  const scrapes = new Scrapes(async () => (await deps.siblings.metrics()) ?? (await deps.metrics.text()))
   app.get('/metrics', async (c) => {
     if (!deps.snapshot().config.metrics.enabled) return c.notFound()
-    const { registry } = deps.metrics
-    const text = (await deps.siblings.metrics()) ?? (await deps.metrics.text())
-    return c.body(text, 200, { 'content-type': registry.contentType })
+    return c.body(await scrapes.text(), 200, { 'content-type': deps.metrics.registry.contentType })
   })
   onDemand('/admin', async () => (await import('../api/admin.ts')).admin(deps))
   onDemand('/console', async () =>

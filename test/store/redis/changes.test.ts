@@ -4,6 +4,7 @@ import { Cluster } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { configSchema } from '../../../src/config/schema.ts'
 import { endSubscription } from '../../../src/store/redis/connection.ts'
+import * as keys from '../../../src/store/redis/keys.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import type { Invalidation } from '../../../src/store/store.ts'
 import { type RedisServer, startRedis, startRedisCluster, until } from '../../support/redis.ts'
@@ -93,6 +94,23 @@ test('a subscription that is open but dead: nothing cached is believed, and anot
   } finally {
     await Promise.all([deaf.close(), other.close()])
     proxy.close()
+  }
+}, 60_000)
+
+test('a number of its own that is missing: changes may be, too, and nothing cached is believed', async () => {
+  const store = new RedisStore(redisConfig({ url: redis.url }))
+  const heard: Invalidation[] = []
+  store.subscribe((change) => heard.push(change))
+  try {
+    const ownChannel = async () => {
+      const channels = (await redis.command('PUBSUB', 'CHANNELS', keys.heartbeatChannel('*'))) as string[]
+      return channels[0]
+    }
+    await until(async () => (await ownChannel()) !== undefined)
+    await redis.command('PUBLISH', String(await ownChannel()), '1000')
+    await until(() => heard.some(({ kind }) => kind === 'all'))
+  } finally {
+    await store.close()
   }
 }, 60_000)
 
