@@ -1,28 +1,43 @@
 import { expect, test } from 'vitest'
 import { Scrapes } from '../../src/observability/scrapes.ts'
 
-test('metrics are written down ten times a second at most, and given again beyond', async () => {
+test('metrics are written down ten times a second at most, and then once for all who wait for the next', async () => {
   let [now, written] = [0, 0]
+  const waits: (() => void)[] = []
   const scrapes = new Scrapes(
     async () => `text ${++written}`,
     () => now,
+    (ms) =>
+      new Promise<void>((resume) => {
+        waits.push(() => {
+          now += ms
+          resume()
+        })
+      }),
   )
-  const texts = await Promise.all(Array.from({ length: 300 }, () => scrapes.text()))
-  expect(texts.slice(0, 10)).toEqual(Array.from({ length: 10 }, (_, i) => `text ${i + 1}`))
-  expect(new Set(texts.slice(10))).toEqual(new Set(['text 10']))
-  now = 999
-  expect(await scrapes.text()).toBe('text 10')
-  now = 1_000
-  expect(await scrapes.text()).toBe('text 11')
+  const asked = Array.from({ length: 300 }, () => scrapes.text())
+  const first = Array.from({ length: 10 }, (_, i) => `text ${i + 1}`)
+  expect(await Promise.all(asked.slice(0, 10))).toEqual(first)
+  now = 900
+  const late = scrapes.text()
+  expect([written, waits.length]).toEqual([10, 1])
+  waits[0]?.()
+  // Written after the last of them has asked.
+  expect(new Set(await Promise.all([...asked.slice(10), late]))).toEqual(new Set(['text 11']))
+  for (let i = 0; i < 9; i++) expect(await scrapes.text()).toBe(`text ${12 + i}`)
+  void scrapes.text()
+  expect([written, waits.length]).toEqual([20, 2])
 })
 
-test('what fails is not given for long', async () => {
-  let [now, isBroken] = [0, true]
+test('what fails is told to those who waited for it alone', async () => {
+  let isBroken = true
   const write = () => (isBroken ? Promise.reject(new Error('broken')) : Promise.resolve('text'))
-  const scrapes = new Scrapes(write, () => now)
-  await expect(scrapes.text()).rejects.toThrow('broken')
+  const scrapes = new Scrapes(
+    write,
+    () => 0,
+    () => Promise.resolve(),
+  )
+  for (let i = 0; i < 11; i++) await expect(scrapes.text()).rejects.toThrow('broken')
   isBroken = false
-  expect(await scrapes.text()).toBe('text')
-  now = 5_000
   expect(await scrapes.text()).toBe('text')
 })
