@@ -182,8 +182,8 @@ export const EVIDENCE: readonly Mutation[] = [
   },
   {
     file: 'src/learning/learn-later.ts',
-    find: 'if (most <= (waiting.get(tenant) ?? 0) + 1) return false',
-    replace: 'if (most > 0) return false',
+    find: 'if (busiest.length <= (this.#tasks.get(tenant)?.length ?? 0) + 1) return false',
+    replace: 'if (busiest.length > 0) return false',
     tests: ['test/learning/learn-later.test.ts'],
     rule: 'while the store is away no tenant takes all places of rewards that wait',
   },
