@@ -15,8 +15,8 @@ export interface LearnLaterOptions {
 
 /**
  * Rewards that could not be learned because the store was away, tried again until it is back, each tenant's in order.
- * They wait in memory: what a crash takes is in the log still, for the next training, but not in the user's belief. Where
- * there is no room, whoever has most waiting gives up their last: nobody takes all of it.
+ * They wait in memory: what a crash takes is in the log still, for the next training, but not in the user's belief.
+ * Where there is no room, whoever has most waiting gives up their last: nobody takes all of it.
  */
 export class LearnLater {
   readonly #log: Logger

@@ -34,8 +34,8 @@ export interface StreamPages {
 }
 
 /**
- * Walks a stream of documents, batch by batch, and yields those in the filter's time. Not what comes meanwhile: it might
- * come as fast as it is read.
+ * Walks a stream of documents, batch by batch, and yields those in the filter's time. Not what comes meanwhile: it
+ * might come as fast as it is read.
  */
 export async function* readStream<T extends Row>(
   { newest, page: pageOf }: StreamPages,
