@@ -35,10 +35,10 @@ export class LearnLater {
   }
 
   add(tenant: string, user: string, run: () => Promise<unknown>): void {
-    if (this.#waiting >= this.#max && !this.#makesRoomFor(tenant)) {
+    if (this.#waiting >= this.#max) {
       if (this.#dropped++ === 0)
         this.#log.warn({ waiting: this.#max }, 'rewards are left to the log until the store is back')
-      return
+      if (!this.#makesRoomFor(tenant)) return
     }
     const theirs = this.#tasks.get(tenant) ?? []
     theirs.push({ user, run })
@@ -58,7 +58,8 @@ export class LearnLater {
 
   /** Drops what waits for an erased user. */
   forget(tenant: string, user: string): void {
-    const theirs = this.#tasks.get(tenant) ?? []
+    const theirs = this.#tasks.get(tenant)
+    if (!theirs) return
     const kept = theirs.filter((task) => task.user !== user)
     this.#waiting -= theirs.length - kept.length
     this.#tasks.set(tenant, kept)

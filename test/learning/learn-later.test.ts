@@ -45,3 +45,15 @@ test('a tenant that has most waiting gives up its last for one that has less; no
   expect(learned).toEqual(['loud-0', 'calm-0', 'loud-1', 'calm-1', 'loud-2', 'calm-2'])
   later.close()
 })
+
+test('it is said that rewards are left to the log, also where one that waits is given up for another', () => {
+  const said: unknown[] = []
+  const log = { warn: (...about: unknown[]) => said.push(about), error() {} }
+  const later = new LearnLater({ log: log as never, everyMs: 60_000, max: 2 })
+  const add = (tenant: string) => later.add(tenant, 'ann', async () => {})
+  for (const tenant of ['loud', 'loud']) add(tenant)
+  expect(said).toEqual([])
+  add('calm')
+  expect(said).toHaveLength(1)
+  later.close()
+})

@@ -158,7 +158,7 @@ const WORK: Omit<Work, LogType> = {
   },
 
   async move({ tenant, from, to }, { store }) {
-    return (await store.backup.noteMove(tenant, from, to)) ? 'restored' : 'erased'
+    return store.backup.noteMove(tenant, from, to)
   },
 
   async budget({ tenant, budget }, { store, now }) {

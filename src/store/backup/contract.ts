@@ -28,8 +28,11 @@ export interface Backup {
    * Returns what was not known. What is there already stays there.
    */
   noteErasures(tenant: string, erasures: readonly Erasure[]): Promise<Erasure[]>
-  /** Remembers that a user has got another id, but of who was erased. What is kept of them stays where it is. */
-  noteMove(tenant: string, from: string, to: string): Promise<boolean>
+  /**
+   * Remembers that a user has got another id, but of who was erased. What is kept of them stays where it is, and who
+   * has moved on since stays there.
+   */
+  noteMove(tenant: string, from: string, to: string): Promise<'restored' | 'kept' | 'erased'>
   /** As `Store.appendInteractions`, but what they used isn't counted (`raiseUsage` does). Returns how many are new. */
   appendInteractions(rows: InteractionRecord[]): Promise<number>
   /** As `Store.appendRewards`. Returns how many are new. */

@@ -146,9 +146,12 @@ export class RedisBackup implements Backup {
     return noted
   }
 
-  noteMove(tenant: string, from: string, to: string): Promise<boolean> {
-    const marks = [keys.erased(tenant, from), keys.erased(tenant, to), keys.tenantErased(tenant)]
-    return this.#moves.note(tenant, from, to, marks)
+  async noteMove(tenant: string, from: string, to: string): ReturnType<Backup['noteMove']> {
+    const known = await this.#moves.present(tenant, [from, to])
+    const present = known.get(to) ?? to
+    if (known.has(from) || present === from) return 'kept'
+    const marks = [...[from, to, present].map((id) => keys.erased(tenant, id)), keys.tenantErased(tenant)]
+    return (await this.#moves.note(tenant, from, present, marks)) ? 'restored' : 'erased'
   }
 
   readonly appendInteractions: Backup['appendInteractions'] = (rows) => this.#records.appendInteractions(rows, false)

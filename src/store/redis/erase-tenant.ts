@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Erasure } from '../store.ts'
 import type { RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
-import { allNodes, askNode, nodeOf } from './nodes.ts'
+import { allNodes, askNode, onNodeOf } from './nodes.ts'
 import type { RedisTenantKeys } from './tenant-keys.ts'
 
 const KEYS_A_SCAN = 500
@@ -28,7 +28,7 @@ export async function eraseTenant(
     await redis.askLong(keys.tenantKeys.records, () => client.hdel(keys.tenantKeys.ids, id))
     gone++
   }
-  gone += await eraseOn(redis, nodeOf(client, tenant), tenant)
+  gone += await onNodeOf(redis, tenant, (node) => eraseOn(redis, node, tenant))
   await redis.askLong(keys.TENANTS, () => client.srem(keys.TENANTS, tenant))
   for (const kind of ['keys', 'all']) {
     await redis.askLong(keys.CHANGES, () => client.publish(keys.CHANGES, JSON.stringify({ kind, tenant })))

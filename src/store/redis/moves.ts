@@ -1,6 +1,7 @@
 import type { Move } from '../store.ts'
 import type { RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
+import { ofTenantAway } from './nodes.ts'
 
 /** As many as `note-move.lua` takes: more than secrets are in use at once. */
 const MOST_IDS = 16
@@ -53,16 +54,26 @@ export class RedisMoves {
     for (const tenant of await this.#redis.askLong(keys.TENANTS, () => client.smembers(keys.TENANTS))) {
       let cursor = '0'
       do {
-        const [next, fields] = await this.#redis.askLong(tenant, () =>
-          client.hscan(keys.moved(tenant), cursor, 'COUNT', FIELDS_A_SCAN),
-        )
+        const [next, moves] = await this.#page(tenant, cursor)
         cursor = next
-        const moves: Move[] = []
-        for (let i = 0; i < fields.length; i += 2) {
-          moves.push({ tenant, from: fields[i] as string, to: fields[i + 1] as string })
-        }
         if (moves.length > 0) yield moves
       } while (cursor !== '0')
+    }
+  }
+
+  async #page(tenant: string, cursor: string): Promise<[next: string, moves: Move[]]> {
+    const { client } = this.#redis
+    try {
+      const [next, fields] = await this.#redis.askLong(tenant, () =>
+        client.hscan(keys.moved(tenant), cursor, 'COUNT', FIELDS_A_SCAN),
+      )
+      const moves: Move[] = []
+      for (let i = 0; i < fields.length; i += 2) {
+        moves.push({ tenant, from: fields[i] as string, to: fields[i + 1] as string })
+      }
+      return [next, moves]
+    } catch (error) {
+      throw ofTenantAway(this.#redis, tenant, error)
     }
   }
 }

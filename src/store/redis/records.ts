@@ -17,19 +17,14 @@ import {
 } from '../records/codec.ts'
 import type { Shared } from '../records/shared-row.ts'
 import { summaryOf } from '../records/summary.ts'
-import {
-  type CompletionRef,
-  type InteractionSummary,
-  MAX_COMPLETIONS,
-  type RecordFilter,
-  StoreError,
-} from '../store.ts'
+import { type CompletionRef, type InteractionSummary, MAX_COMPLETIONS, type RecordFilter } from '../store.ts'
 import { decodeSummary, encodeSummary } from '../stored-values.ts'
 import { dayOf, MAX_USERS_A_DAY, USAGE_DAYS, usedOf } from '../usage.ts'
 import type { RedisAccess } from './access.ts'
 import { jsonArgument } from './commands.ts'
 import * as keys from './keys.ts'
 import type { RedisMoves } from './moves.ts'
+import { ofTenantAway } from './nodes.ts'
 import type { SharedRows } from './shared-rows.ts'
 import {
   entryOf,
@@ -328,9 +323,7 @@ export class RedisRecords {
           yield [tenant, documents]
         }
       } catch (error) {
-        // Who reads all of the log is told whose part is not there.
-        if (!(error instanceof StoreError) || !this.#redis.isDivided) throw error
-        throw new StoreError(`the part of tenant '${tenant}' is away: ${error.message}`, { cause: error })
+        throw ofTenantAway(this.#redis, tenant, error)
       }
     }
   }

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
 import { eachOnItsOwn } from '../../runtime/each.ts'
 import { CLEAR, isClear, scrubEdges, scrubRows } from '../scrub.ts'
 import type { ReadVectors, StoredEdge } from '../store.ts'
 import { decodeOldEdge, encodeEdge } from '../stored-values.ts'
 import type { RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
-import { nodeOf } from './nodes.ts'
+import { onNodeOf } from './nodes.ts'
 import { keptIn } from './stream.ts'
 
 const SLICE = 64
@@ -71,8 +72,10 @@ async function hasClear(redis: RedisAccess, tenant: string, stream: string): Pro
   }
 }
 
-async function scrubAllEdges(redis: RedisAccess, tenant: string, read: ReadVectors): Promise<number> {
-  const node = nodeOf(redis.client, tenant)
+const scrubAllEdges = (redis: RedisAccess, tenant: string, read: ReadVectors) =>
+  onNodeOf(redis, tenant, (node) => scrubEdgesOn(redis, node, tenant, read))
+
+async function scrubEdgesOn(redis: RedisAccess, node: Redis, tenant: string, read: ReadVectors): Promise<number> {
   let [scrubbed, cursor] = [0, '0']
   do {
     const [next, found] = await redis.askLong(tenant, () =>

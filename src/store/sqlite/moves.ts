@@ -22,11 +22,15 @@ export class SqliteMoves {
   }
 
   /** As `note`, of a backup. */
-  restore(tenant: string, from: string, to: string): Promise<boolean> {
-    return this.#file.write<boolean>(() => {
-      if ([from, to].some((user) => erasedBefore(this.#file)({ tenant, user, ts: 0 }))) return [false]
-      this.note(tenant, from, to)
-      return [true]
+  restore(tenant: string, from: string, to: string): Promise<'restored' | 'kept' | 'erased'> {
+    const { presentId } = this.#file.sql
+    return this.#file.write<'restored' | 'kept' | 'erased'>(() => {
+      const present = String(presentId.get(tenant, to)?.user ?? to)
+      if (presentId.get(tenant, from) || present === from) return ['kept']
+      const isErased = erasedBefore(this.#file)
+      if ([from, to, present].some((user) => isErased({ tenant, user, ts: 0 }))) return ['erased']
+      this.note(tenant, from, present)
+      return ['restored']
     })
   }
 

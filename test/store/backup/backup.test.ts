@@ -284,6 +284,20 @@ describe.each(['SQLite', 'Redis'])('erasures that a backup tells of: %s', (kind)
   )
 })
 
+test.each(['SQLite', 'Redis'])('who has moved on since the backup stays there: %s', async (kind) => {
+  const to = kind === 'SQLite' ? await sqlite('to') : await redisAt(redis)
+  for (const [from, then] of ['ab', 'bc']) {
+    await to.appendInteractions([anInteraction({ tenant: 'acme', user: from as string })])
+    await to.moveUser('acme', from as string, then as string)
+  }
+  const noted = (from: string, then: string) => to.backup.noteMove('acme', from, then)
+  expect([await noted('a', 'b'), await noted('c', 'a'), await noted('z', 'b')]).toEqual(['kept', 'kept', 'restored'])
+  const users = ['a', 'b', 'c', 'z']
+  expect(Object.fromEntries(await to.presentIds('acme', users))).toEqual({ a: 'c', b: 'c', z: 'c' })
+  await to.eraseUser('acme', 'd')
+  expect(await noted('y', 'd')).toBe('erased')
+})
+
 test.each(['SQLite', 'Redis'])('what an archive took since then is not counted twice: %s', async (kind) => {
   const store = await (kind === 'SQLite' ? sqlite('one') : redisAt(redis))
   await fill(store)
