@@ -195,6 +195,10 @@ describe('archive', () => {
       expectWords(none)
       expect(none.text).toContain('there is no archive')
     }
+    mkdirSync(join(dir, 'empty-archive'))
+    expect(await run(good, ['export', '--archive', join(dir, 'empty-archive')])).toMatchObject({ failed: false })
+    const told = vi.mocked(process.stderr.write).mock.calls.join('')
+    expect(told).toContain('empty-archive: nothing is archived there.')
     const day = join(dir, 'broken-archive', 'tenant=default', 'day=2026-11-28')
     mkdirSync(day, { recursive: true })
     writeFileSync(join(day, 'interactions-1-a.parquet'), 'nothing')

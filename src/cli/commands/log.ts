@@ -99,6 +99,7 @@ async function withLog<T>(store: Store, path: string | undefined, work: (log: St
   const { withArchive } = await import('../../store/archive/move.ts')
   const archive = await Archive.open(path)
   try {
+    if ((await archive.tenants()).length === 0) process.stderr.write(`${path}: nothing is archived there.\n`)
     for await (const moves of store.listMoves()) archive.takeMoves(moves)
     return await work(overridden(store, withArchive(store, archive)))
   } finally {
