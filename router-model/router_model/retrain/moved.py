@@ -6,24 +6,17 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from router_model.retrain.log import Document, Kind, LogSource, StoredLog
+from router_model.retrain.log_view import LogView
 from router_model.retrain.sample import Sample
 
 
-class MovedLog:
+class MovedLog(LogView):
     """Rows of a log by the present ids of their users."""
 
     def __init__(self, log: LogSource, places: Sequence[StoredLog]) -> None:
         """`places`: who knows of moves; of a store and its archives the store first, for it knows the latest."""
-        self.log = log
+        super().__init__(log)
         self.places = places
-
-    def tenants(self) -> list[str]:
-        """Tenants that have rows."""
-        return self.log.tenants()
-
-    def count(self, kind: Kind, tenants: list[str]) -> int:
-        """About how many rows there are."""
-        return self.log.count(kind, tenants)
 
     def read(
         self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None

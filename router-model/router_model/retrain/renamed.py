@@ -6,24 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from router_model.retrain.log import Document, Kind, LogSource
+from router_model.retrain.log_view import LogView
 from router_model.retrain.sample import Sample
 
 
-class RenamedLog:
+class RenamedLog(LogView):
     """Rows of a log by the present names of their candidates."""
 
     def __init__(self, log: LogSource, renamed: dict[str, str]) -> None:
         """`renamed`: former name -> present one."""
-        self.log = log
+        super().__init__(log)
         self.renamed = renamed
-
-    def tenants(self) -> list[str]:
-        """Tenants that have rows."""
-        return self.log.tenants()
-
-    def count(self, kind: Kind, tenants: list[str]) -> int:
-        """About how many rows there are."""
-        return self.log.count(kind, tenants)
 
     def read(
         self, kind: Kind, tenants: list[str], embedder: str | None = None, sample: Sample | None = None
