@@ -10,7 +10,7 @@ import type { RedisMoves } from './moves.ts'
 import { addressOf, allNodes, askNode } from './nodes.ts'
 import type { RedisRecords } from './records.ts'
 import type { SharedRows } from './shared-rows.ts'
-import { type KeptRow, keptIn } from './stream.ts'
+import { type KeptRow, keptIn, newestIn } from './stream.ts'
 import { usageLine, usageOf } from './usage.ts'
 
 /**
@@ -289,8 +289,7 @@ export class RedisBackup implements Backup {
     for (const tenant of tenants.filter((name) => from === null || name >= from[0])) {
       let after = from !== null && tenant === from[0] ? `(${from[1]}` : '-'
       // Not what comes meanwhile: it might come as fast as it is read.
-      const newest = await this.#redis.ask(tenant, () => client.xrevrange(keyOf(tenant), '+', '-', 'COUNT', 1))
-      const end = newest[0]?.[0] ?? '0'
+      const end = (await newestIn(this.#redis, tenant, keyOf(tenant))) ?? '0'
       for (;;) {
         const entries = await this.#redis.askLong(tenant, () =>
           client.xrangeBuffer(keyOf(tenant), after, end, 'COUNT', LOG_ROWS),

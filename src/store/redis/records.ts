@@ -29,6 +29,7 @@ import type { SharedRows } from './shared-rows.ts'
 import {
   entryOf,
   type KeptRow,
+  newestIn,
   noteEntry,
   readStream,
   readUserLog,
@@ -331,10 +332,7 @@ export class RedisRecords {
   #streamPages(tenant: string, stream: string): StreamPages {
     const { client } = this.#redis
     return {
-      newest: async () => {
-        const [entry] = await this.#redis.askLong(tenant, () => client.xrevrange(stream, '+', '-', 'COUNT', 1))
-        return entry?.[0] ?? null
-      },
+      newest: () => newestIn(this.#redis, tenant, stream),
       page: (from, to) => this.#redis.askLong(tenant, () => client.xrangeBuffer(stream, from, to, 'COUNT', READ_ROWS)),
     }
   }

@@ -1,5 +1,6 @@
 import type { RewardDocument, StoredInteraction } from '../records/codec.ts'
 import type { RecordFilter } from '../store.ts'
+import type { RedisAccess } from './access.ts'
 
 /** A row arrives after its time, unless clocks disagree: by no more than this. */
 const SKEW_MS = 3_600_000
@@ -24,6 +25,12 @@ export function noteEntry<T extends object>(made: T, of: object): T {
   const entry = entries.get(of)
   if (entry !== undefined) entries.set(made, entry)
   return made
+}
+
+/** Id of a stream's newest entry; null where there is none. @throws StoreError */
+export async function newestIn(redis: RedisAccess, tenant: string, stream: string): Promise<string | null> {
+  const [entry] = await redis.askLong(tenant, () => redis.client.xrevrange(stream, '+', '-', 'COUNT', 1))
+  return entry?.[0] ?? null
 }
 
 export interface StreamPages {
