@@ -13,7 +13,8 @@ import { python } from '../support/python.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const scripted = (name: string) => join(ROOT, 'router-model/tests/retrain', name)
-const SIZES = (process.env.JOURNEY_THUMBS ?? '').split(/\s+/).filter(Boolean).map(Number)
+const ASKED = process.env.JOURNEY_THUMBS
+const SIZES = (ASKED || '300 3000 100000').trim().split(/\s+/).map(Number)
 /** Thumbs by one rule tell little of the next question: the operator lets pass all that may be. */
 const WAIVED = ['propensities', 'evidence', 'value', 'cold_start', 'tenants', 'calibration', 'latency']
 /** An expected reward lies between -1 and 1; what gates let pass at most. */
@@ -31,7 +32,7 @@ const policyOf = async (running: RunningGateway) => {
   return policies.policy
 }
 
-test.skipIf(SIZES.length === 0).each(SIZES)(
+test.skipIf(!ASKED).each(SIZES)(
   'a log of %i thumbs is retrained from, published, taken in by the running gateway, and rolled back',
   async (thumbs) => {
     folder = new ArtifactFolder()
