@@ -1,13 +1,13 @@
 import type { Server } from 'node:http'
 import { flushCompileCache } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
 import { printWelcome } from './cli/first-run.ts'
 import { loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { GatewayError } from './errors.ts'
 import { createLogger } from './observability/logger.ts'
 import { modelThread } from './routing/model/thread.ts'
+import { tuneEngine } from './runtime/engine.ts'
 import { giveMemoryBack, whenIdle } from './runtime/idle.ts'
 import { watchFiles } from './runtime/watch.ts'
 import { isFirst, isSupervisor, supervise } from './server/workers.ts'
@@ -27,12 +27,7 @@ export async function serve(configPath: string, overrides: Overrides = {}): Prom
     return supervise(config.server.workers, log)
   }
 
-  // V8 would allocate objects that it expects to live long in its old space. Dead there, they still keep alive the
-  // objects that they refer to, here the next requests (docs/profile.md).
-  setFlagsFromString('--no-allocation-site-pretenuring')
-  // Most of a request's code runs a few times a request: by default V8 optimises it after 3,000 calls, so that the
-  // first ten thousand requests pay for it.
-  setFlagsFromString('--invocation-count-for-turbofan=500')
+  tuneEngine()
 
   // Its thread reads and checks the artifact while this one reads the code.
   modelThread.foresee(config.router.artifact, config.router.artifact_public_key ?? null)

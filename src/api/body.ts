@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { GatewayError, invalidRequest } from '../errors.ts'
 import { LARGE_BYTES, parseThread } from '../openai/parse-thread.ts'
 import type { RequestContext } from '../pipeline/context.ts'
+import { inStep } from '../runtime/cohort.ts'
 import { FairTimer } from '../runtime/fair-timer.ts'
 import { KeyedQueue } from '../runtime/keyed-queue.ts'
 import { inSlices, SLICE_BYTES } from '../runtime/slices.ts'
@@ -88,7 +89,8 @@ function receive({ incoming, snapshot, held }: BodySource, maxBytes: number): Pr
     }
     const onEnd = () => {
       done()
-      resolve(size > SLICE_BYTES ? joined(chunks, size) : Buffer.concat(chunks, size))
+      if (size > SLICE_BYTES) resolve(joined(chunks, size))
+      else inStep(() => resolve(Buffer.concat(chunks, size)))
     }
     const onBreak = () => fail(brokenOff())
     held.begin(fail)

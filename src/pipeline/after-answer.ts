@@ -9,7 +9,7 @@ import type { Latencies } from '../observability/latencies.ts'
 import type { Logger } from '../observability/logger.ts'
 import { askShadow } from '../routing/policies/shadow.ts'
 import type { Background } from '../runtime/background.ts'
-import { atEndOfTick } from '../runtime/end-of-tick.ts'
+import { Cohort } from '../runtime/cohort.ts'
 import { quantise } from '../runtime/quantise.ts'
 import { sealVector } from '../runtime/sealed-vector.ts'
 import type { InteractionRecord } from '../store/records/codec.ts'
@@ -50,23 +50,45 @@ export function afterAnswer(deps: AfterAnswerDeps, ended: Ended): Promise<void> 
   const recorded = recordAnswer(deps, ended)
   const state = record.status < 400 && !isErased(deps, record) ? turnState(ended) : null
   if (state) deps.conversations.note(record.tenant, call.turn, state)
-  const finish = () => {
-    deps.metrics.observe(record)
-    if (record.ttftMs !== null) deps.latencies.note(record.chosen, record.ttftMs, askerOf(ended.call.principal))
-    logAnswer(deps.log, record)
-    const erased = isErased(deps, record)
-    if (record.status < 400 && !erased) noteLength(deps, ended)
-    if (!erased) void learnFromTurn(deps, ended, state).finally(() => deps.background.end())
-    else {
-      if (state) deps.conversations.forget(record.tenant, call.turn, state)
-      deps.background.end()
-    }
-  }
   deps.background.begin()
-  if (recorded) void recorded.then(() => atEndOfTick(finish))
-  else atEndOfTick(finish)
+  const finish = () => finishing.add({ deps, ended, state })
+  if (recorded) void recorded.then(finish)
+  else finish()
   return recorded
 }
+
+interface Finishing {
+  deps: AfterAnswerDeps
+  ended: Ended
+  /** Null where the conversation stays as it was. */
+  state: ConversationState | null
+}
+
+/**
+ * What is left when the last bytes are out, each step for all whose answers ended together. Done before this process
+ * hears of anything else: whoever has an answer finds it counted.
+ */
+const finishing = new Cohort<Finishing>(
+  ({ deps, ended }) => deps.metrics.observe(ended.record),
+  ({ deps: { latencies }, ended: { record, call } }) => {
+    if (record.ttftMs !== null) latencies.note(record.chosen, record.ttftMs, askerOf(call.principal))
+  },
+  ({ deps, ended }) => logAnswer(deps.log, ended.record),
+  ({ deps, ended }) => {
+    if (ended.record.status < 400 && !isErased(deps, ended.record)) noteLength(deps, ended)
+  },
+  // Its vector is sealed, which takes longest where the cipher's code is cold.
+  ({ deps, ended, state }) => void (isErased(deps, ended.record) || state?.vector),
+  ({ deps, ended, state }) => {
+    const { record, call } = ended
+    if (!isErased(deps, record)) {
+      void learnFromTurn(deps, ended, state).finally(() => deps.background.end())
+      return
+    }
+    if (state) deps.conversations.forget(record.tenant, call.turn, state)
+    deps.background.end()
+  },
+)
 
 function noteLength({ lengths }: AfterAnswerDeps, { record, call, decision }: Ended): void {
   const { format, body } = call.request

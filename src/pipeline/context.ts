@@ -110,6 +110,8 @@ export class RequestContexts {
 
   begin(incoming: IncomingMessage, outgoing: ServerResponse, caller: Caller, snapshot: Snapshot): RequestContext {
     this.begun++
+    // It came before the end was announced, and begins after it.
+    if (this.isDraining) outgoing.shouldKeepAlive = false
     const controller = new AbortController()
     const ts = Date.now()
     const requestId = this.#ids.next(caller.tenant, ts)

@@ -10,6 +10,9 @@ let due: (() => void)[] = []
 /** Called at once in this turn. */
 let begun: (() => void)[] = []
 
+/** Whether the last batch held more than one: requests come in company, and work may wait a moment for the others'. */
+export const inCompany = (): boolean => wasCompany
+
 /**
  * Calls `flush` once for all that ask for it: a little later, if the last batch held more than one, so that requests go
  * on together. Otherwise at once for the first who asks in a turn of the event loop: what comes alone waits for nobody;

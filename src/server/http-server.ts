@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { useAddress } from '../pipeline/address.ts'
+import { inStep } from '../runtime/cohort.ts'
 import { readTls } from '../runtime/tls.ts'
 import { answerCors } from './cors.ts'
 import { type ErrorDeps, endSocket, errorResponse, report, sendError } from './errors.ts'
@@ -173,7 +174,7 @@ function inTurn(socket: Socket, response: ServerResponse, serve: () => void): vo
       pipeline.isHeld = false
       socket.resume()
     })
-    serve()
+    inStep(serve)
   }
   if (pipeline.inWork < MAX_PIPELINED) begin()
   else {

@@ -7,6 +7,7 @@ import { isObject } from '../../openai/is-object.ts'
 import { converted, LARGE_BYTES } from '../../openai/parse-thread.ts'
 import { SseObserver } from '../../openai/sse-observer.ts'
 import type { PlainFacts, StreamObserver } from '../../openai/stream-observer.ts'
+import { inStep } from '../../runtime/cohort.ts'
 import { FairTimer } from '../../runtime/fair-timer.ts'
 import { inOwnMemory } from '../../runtime/own-memory.ts'
 import type { Failure } from '../forward/failure.ts'
@@ -228,6 +229,7 @@ function counter({ onBytes, hold }: ReadControl): (bytes: number) => void {
 
 async function readPlain(common: AnswerHead, body: Body, control: ReadControl): Promise<Read<PlainAnswer>> {
   const raw = withoutMark(await readAll(body, MAX_BODY_BYTES, counter(control)))
+  await new Promise<void>(inStep)
   const { native } = common.request
   const read = await (native ? readNative(raw, native, control) : readChat(raw, common.request, control))
   if ('failure' in read.told) return { failure: read.told.failure }

@@ -3,9 +3,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../../config/schema.ts'
 import { atEndOfTick } from '../../runtime/end-of-tick.ts'
 import type { Charge } from '../limits.ts'
-import { type InteractionRecord, interactionLine, type RewardRecord, rewardLine } from '../records/codec.ts'
+import type { InteractionRecord, RewardRecord } from '../records/codec.ts'
 import { type CompletionRef, type InteractionSummary, type Store, StoreError } from '../store.ts'
-import { chargeLine } from './charge-line.ts'
 import { KnownAnswers, MAX_FINDABLE } from './known-answers.ts'
 import { Parked } from './parked.ts'
 import { lineOf, type Row, readRow } from './row.ts'
@@ -73,7 +72,7 @@ export class Recorder {
   readonly #events: RecorderEvents
   readonly #adoption: NodeJS.Timeout
   /** What the spool gets at the end of this turn, and who waits for that. */
-  #fresh: { row: Row; line: string }[] = []
+  #fresh: Row[] = []
   #written: PromiseWithResolvers<void> | null = null
   /** Undelivered rows in order, while all of them fit; otherwise the spool alone has them (`#onDisk`). */
   #rows: Entry[] = []
@@ -141,7 +140,7 @@ export class Recorder {
    */
   interaction(record: InteractionRecord): Promise<void> {
     this.#answers.end(record)
-    this.#fresh.push({ row: { type: 'interaction', record }, line: `${interactionLine(record)}\n` })
+    this.#fresh.push({ type: 'interaction', record })
     if (!this.#written) {
       this.#written = Promise.withResolvers()
       atEndOfTick(this.#writeFresh)
@@ -150,13 +149,13 @@ export class Recorder {
   }
 
   reward(record: RewardRecord): void {
-    this.#fresh.push({ row: { type: 'reward', record }, line: `${rewardLine(record)}\n` })
+    this.#fresh.push({ type: 'reward', record })
     this.#writeFresh()
   }
 
   /** What a request came to, which the store could not be told. */
   charge(record: Charge): void {
-    this.#fresh.push({ row: { type: 'charge', record }, line: `${chargeLine(record)}\n` })
+    this.#fresh.push({ type: 'charge', record })
     this.#writeFresh()
   }
 
@@ -232,8 +231,8 @@ export class Recorder {
     this.#fresh = []
     this.#written = null
     try {
-      const sizes = this.#closed ? [] : this.#spool.append(fresh.map(({ line }) => line))
-      for (const [i, { row }] of fresh.entries()) this.#take(row, sizes[i] ?? 0)
+      const sizes = this.#closed ? [] : this.#spool.append(fresh.map((row) => `${lineOf(row)}\n`))
+      for (const [i, row] of fresh.entries()) this.#take(row, sizes[i] ?? 0)
     } finally {
       // Answers wait for it.
       written?.resolve()
