@@ -306,7 +306,7 @@ describe.each(Object.keys(PLACES) as (keyof typeof PLACES)[])('%s', { timeout: 1
       await moveRows(store, archive, { before: TODAY, tenant: 'acme' })
       await store.commitUser('acme', MARKER, aUser())
       await store.moveUser('acme', MARKER, 'between')
-      for await (const moves of store.listMoves()) archive.takeMoves(moves)
+      await archive.takeMoves(store.listMoves())
       await archive.saveMoves()
       const ids = async () => (await all(archive.read('interaction', { tenant: 'acme', user: 'present' }))).length
       expect(await ids()).toBe(0)
