@@ -42,7 +42,7 @@ export const LITELLM_FIELDS = `
   .trim()
   .split(/\s+/)
 
-/** Of `metadata`: names that are the proxy's own, whatever stands there; and those that a client's own text may have. */
+/** Of `metadata`: names that are the proxy's own, whatever stands there; and those that a client's text may have. */
 const PROXYS_OWN = new RegExp(
   `^(?:${[
     '_|user_api_|litellm_|standard_logging|applied_|pillar_|disable_|opted_out_|guardrail|turn_off_',

@@ -17,7 +17,9 @@ const MOST_ANSWER_TOKENS = 2 ** 40
 const MOST_ANSWERS = 2 ** 20
 /** The estimate of a prompt may be too low: other scripts, other vocabularies, and text that providers add. */
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
-/** As `promptTokens` counts texts. None has more tokens than bytes: vocabularies are made of bytes, or fall back on them. */
+/**
+ * As `promptTokens` counts texts. None has more tokens than bytes: vocabularies are made of bytes, or fall back on them.
+ */
 const BYTES_PER_TOKEN = 4
 /** What providers say of tools, and of the form of an answer, before those themselves (Claude: some 700 tokens). */
 const MOST_ADDED_TOKENS = 1_024
@@ -119,7 +121,10 @@ function mostTokensOfPicture({ model }: Candidate, isInDetail: boolean): number 
   return isInDetail ? 10_000 : 4_784
 }
 
-/** Thoughts that the bound of an answer does not count: https://docs.siliconflow.com/en/userguide/capabilities/reasoning */
+/**
+ * Thoughts that the bound of an answer does not count:
+ * https://docs.siliconflow.com/en/userguide/capabilities/reasoning
+ */
 function thoughtsApart({ thinking_budget: budget, enable_thinking: isOn }: ChatBody, own: number): number {
   if (typeof budget === 'number') return Math.max(0, Math.min(Math.ceil(budget), MOST_ANSWER_TOKENS))
   return isOn === true ? Math.min(own, MOST_ANSWER_TOKENS) : 0

@@ -22,7 +22,7 @@ import { affordable, mostTokens, toReserve } from './estimate.ts'
 import { rateLimitHeaders } from './headers.ts'
 import { type Held, LocalCounts, type Lost } from './local-counts.ts'
 import { nothingOf, Owed } from './owed.ts'
-import { refusal, TokensError } from './refusal.ts'
+import { BudgetError, refusal, TokensError } from './refusal.ts'
 import { usedBy, withCosts } from './used.ts'
 
 /** A reservation of one request: made before it is forwarded, settled when it has ended. */
@@ -135,8 +135,23 @@ export class Quota {
     const { tenant, keyId, user } = principal
     const limits = limitsOf(tenant, keyId, user)
     const amounts = least(this.#counts.leftOf(tenant.name, limits, 'nanoUsd'))
-    const { headers, settle } = await this.#reserveUnder(context, tenant.name, limits, amounts)
-    return { headers, settle: (used = ONE_REQUEST) => settle(used) }
+    const reserve = async (of: Amounts, requestId = context.requestId) => {
+      const { headers, settle } = await this.#reserveUnder(
+        { requestId, snapshot: context.snapshot },
+        tenant.name,
+        limits,
+        of,
+      )
+      return { headers, settle: (used = ONE_REQUEST) => settle(used) }
+    }
+    try {
+      return await reserve(amounts)
+    } catch (error) {
+      // Others have spent more than was known.
+      const less = error instanceof BudgetError ? least(error.left) : amounts
+      if (less.nanoUsd >= amounts.nanoUsd) throw error
+      return reserve(less, `${context.requestId}+`)
+    }
   }
 
   /** Whether `refuseKnown` would refuse anybody. */

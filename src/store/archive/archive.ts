@@ -230,7 +230,7 @@ export class Archive {
   }
 
   /** Who has got another id since rows were archived. Kept with the archive by `saveMoves` alone. */
-  async takeMoves(moves: AsyncIterable<Move[]>): Promise<void> {
+  async takeMoves(moves: AsyncIterable<Move[]> | Iterable<Move[]>): Promise<void> {
     for await (const some of moves) this.#moved.take(some)
   }
 

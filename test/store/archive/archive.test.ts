@@ -313,7 +313,7 @@ describe.each(Object.keys(PLACES) as (keyof typeof PLACES)[])('%s', { timeout: 1
       // The archive knows of the first move alone, and learns of the second.
       await archive.close()
       archive = await Archive.open(place)
-      archive.takeMoves([{ tenant: 'acme', from: 'between', to: 'present' }])
+      await archive.takeMoves([[{ tenant: 'acme', from: 'between', to: 'present' }]])
       expect(await ids()).toBe(theirs.length)
       expect(await holds(MARKER)).toBe(false)
       await withFormerIds(store, { former: () => [] }).eraseUser('acme', 'present')
