@@ -26,6 +26,7 @@ const LAYERS = [
     'candidates/dialect',
     'providers/kind-schemas',
     'providers/guards',
+    'providers/litellm-guards',
     'providers/kinds/*/schema',
     'providers/fields',
   ],

@@ -12,7 +12,12 @@ export type Api = (typeof APIS)[number]
 export const DATE = /^20\d{2}-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?$/
 
 /** Dollars per million tokens. */
-export interface Price {
+export interface Price extends Rates {
+  /** Of prompts of more than so many tokens, by how many: what is dearer then counts for all their tokens. */
+  above?: readonly (Rates & { tokens: number })[]
+}
+
+export interface Rates {
   input: number
   output: number
   /** Reading a cached prompt prefix; `input` where absent. */

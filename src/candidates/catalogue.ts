@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts'
 import { kindOf } from '../providers/kind-schemas.ts'
 import { knownModel } from './abilities.ts'
-import { CAPABILITIES, type Candidate, type Capability } from './candidate.ts'
+import { CAPABILITIES, type Candidate, type Capability, type Price, type Rates } from './candidate.ts'
 import { type Dialect, dialectFor } from './dialect.ts'
 import { bundledPrices, type ListedModel, type PriceList } from './price-list.ts'
 import { yearOf } from './released.ts'
@@ -57,7 +57,8 @@ function complete(entry: CandidateConfig, config: Config, prices: PriceList): Ca
     names: [model, ...(entry.known_as === undefined ? [] : [entry.known_as])],
     isLocal,
   })
-  const price = entry.price ?? listedPrice(known) ?? (isLocal ? { input: 0, output: 0 } : null)
+  const price =
+    (entry.price && priceOf(entry.price)) ?? listedPrice(known) ?? (isLocal ? { input: 0, output: 0 } : null)
   if (price === null) {
     return `its price is neither in the config nor in the catalogue, which knows no '${model}' with one price`
   }
@@ -71,12 +72,7 @@ function complete(entry: CandidateConfig, config: Config, prices: PriceList): Ca
     model,
     vendor: (entry.vendor ?? vendorOf(model, entry.provider)).toLowerCase(),
     description: entry.description ?? known?.name ?? '',
-    price: {
-      input: price.input,
-      output: price.output,
-      ...(price.cached_input !== undefined && { cachedInput: price.cached_input }),
-      ...(price.cache_write !== undefined && { cacheWrite: price.cache_write }),
-    },
+    price,
     contextWindow: entry.context_window ?? (known?.limit?.context || DEFAULT_CONTEXT),
     ...(maxOutput !== undefined && { maxOutputTokens: maxOutput }),
     capabilities: new Set(
@@ -131,15 +127,43 @@ function vendorOf(model: string, provider: string): string {
   return slash > 0 ? model.slice(0, slash) : provider
 }
 
-function listedPrice(known: ListedModel | undefined): NonNullable<CandidateConfig['price']> | null {
-  if (!known?.cost) return null
-  const { input, output, cache_read, cache_write } = known.cost
+type PriceConfig = NonNullable<CandidateConfig['price']>
+
+function priceOf({ above = [], ...rates }: PriceConfig): Price {
+  const tiers = above.toSorted((a, b) => a.tokens - b.tokens)
   return {
-    input,
-    output,
-    ...(cache_read !== undefined && { cached_input: cache_read }),
-    ...(cache_write !== undefined && { cache_write }),
+    ...ratesOf(rates),
+    ...(tiers.length > 0 && { above: tiers.map(({ tokens, ...own }) => ({ tokens, ...ratesOf(own) })) }),
   }
+}
+
+const ratesOf = ({ input, output, cached_input, cache_write }: Omit<PriceConfig, 'above'>): Rates => ({
+  input,
+  output,
+  ...(cached_input !== undefined && { cachedInput: cached_input }),
+  ...(cache_write !== undefined && { cacheWrite: cache_write }),
+})
+
+/** The price that the catalogue knows. */
+export function listedPrice(known: ListedModel | undefined): Price | null {
+  const cost = known?.cost
+  return cost ? priceOf({ ...configured(cost), above: tiersOf(cost) }) : null
+}
+
+type Cost = Omit<NonNullable<ListedModel['cost']>, 'tiers' | 'context_over_200k'>
+
+const configured = ({ input, output, cache_read, cache_write }: Cost) => ({
+  input,
+  output,
+  ...(cache_read !== undefined && { cached_input: cache_read }),
+  ...(cache_write !== undefined && { cache_write }),
+})
+
+function tiersOf({ tiers, context_over_200k: over }: NonNullable<ListedModel['cost']>) {
+  if (!tiers) return over ? [{ tokens: 200_000, ...configured(over) }] : []
+  return tiers.flatMap(({ tier, ...cost }) =>
+    tier.type === 'context' ? [{ tokens: tier.size, ...configured(cost) }] : [],
+  )
 }
 
 function catalogueCapabilities(inputs: readonly string[] = []): Capability[] {

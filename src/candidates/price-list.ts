@@ -3,13 +3,22 @@ import { z } from 'zod'
 
 const dollars = z.number().nonnegative()
 
+const rates = { input: dollars, output: dollars, cache_read: dollars.optional(), cache_write: dollars.optional() }
+
 /** A model of the catalogue, in the format of models.dev; what is not read is left out. */
 const listedModelSchema = z.object({
   name: z.string().optional(),
   open_weights: z.boolean().optional(),
   /** Dollars per million tokens. */
   cost: z
-    .object({ input: dollars, output: dollars, cache_read: dollars.optional(), cache_write: dollars.optional() })
+    .object({
+      ...rates,
+      /** Of long prompts: by how many tokens they have, and as it was told before. */
+      tiers: z
+        .array(z.object({ ...rates, tier: z.object({ type: z.string(), size: z.number().positive() }) }))
+        .optional(),
+      context_over_200k: z.object(rates).optional(),
+    })
     .optional(),
   limit: z.object({ context: z.number().optional(), output: z.number().optional() }).optional(),
   modalities: z.object({ input: z.array(z.string()).optional() }).optional(),

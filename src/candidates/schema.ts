@@ -15,6 +15,14 @@ export const apis = <T extends Api>(known: readonly T[]) =>
       "'chat' or 'responses' must be among them",
     )
 
+/** Dollars per million tokens. */
+const rates = {
+  input: dollars,
+  output: dollars,
+  cached_input: dollars.optional(),
+  cache_write: dollars.optional(),
+}
+
 /** A candidate as configured, or as a provider brings it; completed from the catalogue (`catalogue.ts`). */
 export const candidateSchema = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/, 'letters, digits and . _ : / @ -, at most 128'),
@@ -28,10 +36,9 @@ export const candidateSchema = z.strictObject({
   /** Dollars per million tokens; from the catalogue where left out. */
   price: z
     .strictObject({
-      input: dollars,
-      output: dollars,
-      cached_input: dollars.optional(),
-      cache_write: dollars.optional(),
+      ...rates,
+      /** What all tokens cost where a prompt has more than so many: `[{ tokens: 200000, input: 2.5, output: 15 }]`. */
+      above: z.array(z.strictObject({ tokens: z.number().int().positive(), ...rates })).optional(),
     })
     .optional(),
   context_window: z.number().int().positive().optional(),

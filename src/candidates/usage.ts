@@ -6,6 +6,8 @@ export interface Usage {
   cachedTokens: number
   /** Part of the prompt that was written to the provider's cache (Anthropic). */
   cacheWriteTokens: number
+  /** Of those, what it keeps for an hour; told of an answer, and not kept in its record. */
+  hourWriteTokens?: number
   /** Part of the completion that is reasoning. */
   reasoningTokens: number
 }

@@ -452,11 +452,13 @@ const passthroughTarget = z.strictObject({
     .default(512 * 1024 * 1024),
   /**
    * Dollars: a request, and a million tokens where the answer tells its usage. Where left out, tokens cost what the
-   * candidate of that model or the catalogue says.
+   * candidate of that model or the catalogue says. `most`: what one request may come to, at most: reserved of a budget,
+   * and booked where nobody is told how it ended.
    */
   price: z
     .strictObject({
       request: z.number().nonnegative().default(0),
+      most: z.number().positive().optional(),
       input: z.number().nonnegative().default(0),
       output: z.number().nonnegative().default(0),
     })

@@ -122,7 +122,8 @@ export class ArmReport {
   }
 
   #flushInTurn(): Promise<Failures> {
-    this.#flushed = this.#flushed.then(() => this.#flush())
+    // One that fails otherwise than by its rows must not end those after it.
+    this.#flushed = this.#flushed.catch(() => undefined).then(() => this.#flush())
     return this.#flushed
   }
 
@@ -135,7 +136,7 @@ export class ArmReport {
       return [...policies].map(([policy, sums]) => ({ ...whose, policy, sums }))
     })
     const tried = await Promise.allSettled(
-      rows.map(({ tenant, audience, policy, sums }) => {
+      rows.map(async ({ tenant, audience, policy, sums }) => {
         // Rows without a day, which an earlier version wrote, have other names.
         const name = `${policy}#d${Math.floor(Math.random() * SHARDS)}`
         const row = Float32Array.of(...sums, dayOf(Date.now()))

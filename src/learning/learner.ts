@@ -28,6 +28,7 @@ import {
   type StoredUser,
   StoreError,
 } from '../store/store.ts'
+import { AlikeSums } from './alike-sums.ts'
 import {
   type Belief,
   believed,
@@ -69,6 +70,8 @@ export interface LearnerOptions {
    */
   policyFor?: (tenant: string, user: string) => Policy | null
   hearing: HearingRules & { halfLifeDays: number }
+  /** After how many days without a request a user of this tenant is dropped; never where left out. */
+  userDays?: (tenant: string) => number
   /** Of one key that nobody vouches for: users of whom a belief is begun. */
   newUsersPerMinute?: number
   /** A user rates a candidate for the first time. */
@@ -102,6 +105,7 @@ export interface Standing {
 const CLOSE_WITHIN_MS = 2_000
 
 const HINTS_A_MINUTE = 60
+const DAY_MS = 86_400_000
 
 /** Other processes may change the same user at the same time; each loss means that another one made progress. */
 const MAX_TRIES = 20
@@ -119,10 +123,12 @@ export class Learner {
   readonly #queue = new KeyedQueue()
   readonly #pace = new PerMinute(HINTS_A_MINUTE)
   readonly #kept: KeptEdges
+  readonly #alike = new AlikeSums()
   readonly #later: LearnLater
   readonly #working = new Set<Promise<Outcome>>()
   readonly #policyFor: LearnerOptions['policyFor']
   readonly #hearing: LearnerOptions['hearing']
+  readonly #userDays: LearnerOptions['userDays']
   readonly #newUsers: PerMinute
   readonly #knownUsers = new LRUCache<string, true>(atMost(10_000))
   readonly #onFirstWord: LearnerOptions['onFirstWord']
@@ -135,6 +141,7 @@ export class Learner {
     log,
     policyFor,
     hearing,
+    userDays,
     onFirstWord,
     retryEveryMs,
     ...rest
@@ -142,6 +149,7 @@ export class Learner {
     this.#later = new LearnLater({ log, ...(retryEveryMs !== undefined && { everyMs: retryEveryMs }) })
     this.#policyFor = policyFor
     this.#hearing = hearing
+    this.#userDays = userDays
     this.#newUsers = new PerMinute(rest.newUsersPerMinute ?? Number.POSITIVE_INFINITY)
     this.#onFirstWord = onFirstWord
     this.#store = store
@@ -281,6 +289,7 @@ export class Learner {
     return this.#queue.run(userKey(tenant, user), async () => {
       const rows = await this.#store.eraseUser(tenant, user)
       this.#kept.forget(tenant, user)
+      this.#alike.forget(tenant, user)
       this.#states.invalidate(tenant, user)
       return rows
     })
@@ -356,8 +365,9 @@ export class Learner {
 
   /**
    * What an edge more tells of LLMs. The first one by which its user is heard tells all that they said before, too.
-   * What was said in their name without anybody's answering for it is not theirs. Who had themselves erased has been
-   * heard before, and their words still count: they are not heard again as long as the erasure is remembered.
+   * What was said in their name without anybody's answering for it is not theirs. Who had themselves erased, or was
+   * dropped since they were not here for long, has been heard before, and their words still count: they are not heard
+   * again as long as the erasure is remembered, or the log has what they said then.
    */
   async #hear(
     policy: Policy,
@@ -374,8 +384,19 @@ export class Learner {
     const since = others.length === said.others.length ? said.since : (others[0]?.ts ?? added.ts)
     const edges = await this.#open(policy, tenant, user, [...others, added])
     if (!isHeard(edges, since, added.ts, this.#hearing)) return none
-    if (await this.#store.wasErased(tenant, user)) return none
+    if ((await this.#store.wasErased(tenant, user)) || (await this.#wasDropped(tenant, user, said.since))) return none
     return { told: wholeTelling(edges, await messagesOf(policy, tenant, edges, this.#find)), heardAt: added.ts }
+  }
+
+  /** Whether a user spoke so long before the first word that is kept of them that they were dropped meanwhile. */
+  async #wasDropped(tenant: string, user: string, since: number): Promise<boolean> {
+    const days = this.#userDays?.(tenant)
+    if (days === undefined) return false
+    const until = since - days * DAY_MS
+    for await (const page of this.#store.readRewards({ tenant, user, until, fields: ['kind'] })) {
+      if (page.some(({ kind }) => propertiesOf(kind).ofUser)) return true
+    }
+    return false
   }
 
   /** What a user tells of their tenant, [Y]: of what was said as the last of the edges was. */
@@ -386,8 +407,23 @@ export class Learner {
     edges: readonly StoredEdge[],
     belief: Belief,
   ): Promise<Float32Array> {
-    const alike = edges.filter((edge) => isSaidAlike(edge, edges.at(-1)?.vouched ?? false))
-    return alike.length === edges.length ? belief.told : (await this.#rebuild(policy, tenant, user, alike)).told
+    const vouched = edges.at(-1)?.vouched ?? false
+    const alike = edges.filter((edge) => isSaidAlike(edge, vouched))
+    if (alike.length === edges.length) return belief.told
+    const [before, added] = [alike.slice(0, -1), alike.slice(-1)]
+    const of = { of: `${policy.version} ${policy.router.llms.basisOf(tenant)}`, vouched }
+    const sums = this.#alike.over(tenant, user, of, before, edges.length > MAX_EDGES)
+    const whole = sums
+      ? await believed(
+          policy,
+          tenant,
+          { sums, seq: before.at(-1)?.seq ?? 1 },
+          await this.#open(policy, tenant, user, added),
+          this.#find,
+        )
+      : await this.#rebuild(policy, tenant, user, alike)
+    if (isFiniteVector(whole.sums)) this.#alike.keep(tenant, user, of, alike, whole.sums)
+    return whole.told
   }
 
   /**

@@ -22,6 +22,7 @@ export function parseUsage(value: unknown): Usage | null {
   if (!prompt && !completion) return null
   const promptDetails = isObject(value.prompt_tokens_details) ? value.prompt_tokens_details : {}
   const completionDetails = isObject(value.completion_tokens_details) ? value.completion_tokens_details : {}
+  const hour = count(promptDetails.cache_write_1h_tokens)
   return {
     promptTokens: prompt ?? 0,
     completionTokens: completion ?? 0,
@@ -29,6 +30,7 @@ export function parseUsage(value: unknown): Usage | null {
       count(promptDetails.cached_tokens) ?? count(value.prompt_cache_hit_tokens) ?? count(value.cached_tokens) ?? 0,
     cacheWriteTokens: count(promptDetails.cache_write_tokens) ?? count(promptDetails.cache_creation_tokens) ?? 0,
     reasoningTokens: count(completionDetails.reasoning_tokens) ?? count(value.reasoning_tokens) ?? 0,
+    ...(hour && { hourWriteTokens: hour }),
   }
 }
 

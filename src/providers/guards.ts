@@ -1,3 +1,5 @@
+import { isClientsOwn, LITELLM_FIELDS } from './litellm-guards.ts'
+
 /** Values of a field that are let through, or what tells them. */
 type Harmless = readonly unknown[] | ((value: unknown) => boolean)
 
@@ -9,12 +11,6 @@ type Harmless = readonly unknown[] | ((value: unknown) => boolean)
 export type Guards = Readonly<Record<string, Harmless>>
 
 const NEVER: readonly unknown[] = []
-const ROUTING_METADATA = [
-  ...['tags', 'guardrails', 'disable_global_guardrail', 'disable_global_guardrails', 'opted_out_global_guardrails'],
-  // What it notes of its own key and team, where an operator's switches for the same lie.
-  ...['user_api_key_metadata', 'user_api_key_team_metadata'],
-]
-const isText = (value: unknown) => value === undefined || value === null || typeof value === 'string'
 const isPlainObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -34,70 +30,28 @@ export const OPENAI_GUARDS = {
   preset: NEVER,
   // Azure OpenAI "on your data": the provider fetches an address under its own identity.
   data_sources: NEVER,
-  // LiteLLM's proxy, and servers that forward.
-  api_base: NEVER,
+  ...Object.fromEntries(LITELLM_FIELDS.map((field) => [field, NEVER])),
+  // Servers that forward.
   api_url: NEVER,
   base_url: NEVER,
   endpoint: NEVER,
   proxy: NEVER,
   webhook_url: NEVER,
-  api_key: NEVER,
-  api_version: NEVER,
-  api_type: NEVER,
-  organization: NEVER,
-  custom_llm_provider: NEVER,
-  fallbacks: NEVER,
-  context_window_fallback_dict: NEVER,
-  content_policy_fallbacks: NEVER,
-  model_list: NEVER,
   extra_headers: NEVER,
   extra_body: NEVER,
   headers: NEVER,
-  guardrails: NEVER,
-  mock_response: NEVER,
-  mock_tool_calls: NEVER,
-  mock_timeout: NEVER,
-  num_retries: NEVER,
-  caching: NEVER,
-  cache: NEVER,
-  // A list of models of the client's own, other prices, other accounts, other places: LiteLLM.
-  user_config: NEVER,
-  router_settings_override: NEVER,
-  disable_fallbacks: NEVER,
-  specific_deployment: NEVER,
-  deployment_id: NEVER,
-  litellm_credential_name: NEVER,
-  litellm_metadata: NEVER,
-  // What its proxy reads there picks a deployment, or what checks the request; a text of that name is the client's own.
-  // https://docs.litellm.ai/docs/proxy/tag_routing, https://docs.litellm.ai/docs/proxy/guardrails/quick_start
-  metadata: (value) => isPlainObject(value) && ROUTING_METADATA.every((name) => isText(value[name])),
-  litellm_params: NEVER,
-  input_cost_per_token: NEVER,
-  output_cost_per_token: NEVER,
-  input_cost_per_second: NEVER,
-  output_cost_per_second: NEVER,
-  base_model: NEVER,
-  hf_model_name: NEVER,
-  prompt_id: NEVER,
-  tags: NEVER,
-  region_name: NEVER,
-  aws_region_name: NEVER,
-  aws_access_key_id: NEVER,
-  aws_secret_access_key: NEVER,
-  aws_session_token: NEVER,
-  aws_session_name: NEVER,
-  aws_profile_name: NEVER,
-  aws_role_name: NEVER,
-  aws_web_identity_token: NEVER,
-  aws_sts_endpoint: NEVER,
-  aws_bedrock_runtime_endpoint: NEVER,
-  azure_ad_token: NEVER,
-  tenant_id: NEVER,
-  client_id: NEVER,
-  client_secret: NEVER,
-  vertex_project: NEVER,
-  vertex_location: NEVER,
-  vertex_credentials: NEVER,
+  metadata: (value) => isPlainObject(value) && isClientsOwn(value),
+  webhook: NEVER,
+  callback_url: NEVER,
+  // What a request is called, which replica takes it, whose cache it reads: vLLM, SGLang, Fireworks.
+  request_id: NEVER,
+  rid: NEVER,
+  data_parallel_rank: NEVER,
+  routed_dp_rank: NEVER,
+  disagg_prefill_dp_rank: NEVER,
+  cache_salt: NEVER,
+  extra_key: NEVER,
+  prompt_cache_isolation_key: NEVER,
   // vLLM, SGLang, llama.cpp: templates run on the server, and these make answers longer or jump the queue.
   chat_template: NEVER,
   ignore_eos: [false],
@@ -111,7 +65,13 @@ export const OPENAI_GUARDS = {
   bootstrap_host: NEVER,
   bootstrap_port: NEVER,
   bootstrap_room: NEVER,
+  bootstrap_pair_key: NEVER,
   session_params: NEVER,
+  custom_params: NEVER,
+  return_hidden_states: [false],
+  logits_processors: NEVER,
+  vllm_xargs: NEVER,
+  ec_transfer_params: NEVER,
   lora: NEVER,
   // How many tokens a picture or a film is: vLLM.
   mm_processor_kwargs: NEVER,
@@ -134,6 +94,17 @@ export const OPENAI_GUARDS = {
   options: NEVER,
   generation_config: NEVER,
   cached_content: NEVER,
+  google: (value) => isPlainObject(value) && (value.cached_content ?? value.cachedContent ?? null) === null,
+  // What looks at a request, what answers it, and where: Azure, Bedrock, Groq, Together, OpenRouter, Mistral.
+  enhancements: NEVER,
+  'amazon-bedrock-guardrailConfig': NEVER,
+  guardrailConfig: NEVER,
+  performanceConfig: NEVER,
+  additionalModelRequestFields: NEVER,
+  compound_custom: NEVER,
+  safety_model: NEVER,
+  compliance: NEVER,
+  debug: NEVER,
   // Answers, and prompts, that stay at the provider: xAI, OpenAI.
   deferred: [false],
   prompt_cache_retention: ['in_memory', 'in-memory'],

@@ -53,6 +53,8 @@ export function createLearning(
       find: deps.find,
       policyFor: (tenant, user) => policies.snapshot(tenant, user).policy,
       hearing: { minAnswers: min_answers, minAgeMs: min_age_hours * HOUR_MS, halfLifeDays: half_life_days },
+      userDays: (tenant) =>
+        config.tenants.find(({ name }) => name === tenant)?.user_retention_days ?? config.privacy.user_retention_days,
       newUsersPerMinute: config.limits.new_users_per_minute,
       onFirstWord: (tenant, candidate, reward) => surges.note(tenant, candidate, reward),
       log,

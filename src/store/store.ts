@@ -293,8 +293,8 @@ export interface Store {
   presentIds(tenant: string, users: readonly string[]): Promise<ReadonlyMap<string, string>>
   /** Ids that a user has had. */
   formerIds(tenant: string, user: string): Promise<string[]>
-  /** Everybody who has moved, in batches. */
-  listMoves(): AsyncIterable<Move[]>
+  /** Everybody who has moved, of all tenants or of one, in batches. */
+  listMoves(tenant?: string): AsyncIterable<Move[]>
   /** The user has been here: what is kept of them counts as of now. */
   touchUser(tenant: string, user: string): Promise<void>
   /**

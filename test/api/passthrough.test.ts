@@ -17,6 +17,8 @@ import { replyPlain, startUpstream, type Upstream } from '../support/upstream.ts
 const SECRET = 'sk-upstream-key-0123456789'
 const LIMITED_KEY = 'pr-limited-key-0123456789'
 const POOR_KEY = 'pr-poor-key-0123456789'
+const CAPPED_KEY = 'pr-capped-key-0123456789'
+const SHARED_KEY = 'pr-shared-key-0123456789'
 
 let upstream: Upstream
 let canary: Upstream
@@ -43,6 +45,8 @@ beforeAll(async () => {
       { name: 'test', keys: [TEST_KEY] },
       { name: 'limited', keys: [LIMITED_KEY], limits: { requests_per_minute: 1 } },
       { name: 'poor', keys: [POOR_KEY], limits: { usd_per_day: 0.6 } },
+      { name: 'capped', keys: [CAPPED_KEY], limits: { usd_per_day: 0.6 } },
+      { name: 'shared', keys: [SHARED_KEY], limits: { usd_per_day: 0.8 } },
     ],
     server: { max_body_bytes: 50_000 },
   }
@@ -52,6 +56,7 @@ beforeAll(async () => {
       passthrough: {
         '/v1/audio/': { provider: 'up', max_body_bytes: 200_000 },
         '/v1/images/': { provider: 'up', price: { request: 0.25, input: 10, output: 40 } },
+        '/v1/videos/': { provider: 'up', price: { request: 0.1, most: 0.5 } },
         '/v1/moderations/': 'up',
         '/v1/files/': 'up',
         '/v1/parts/': { provider: 'uploads', max_body_bytes: 200_000 },
@@ -352,6 +357,60 @@ describe('what it came to', () => {
       await eventually(async () => (await records('poor', POOR_KEY)).length >= Math.min(i + 1, 2), 'it is settled')
     }
     expect(statuses).toEqual([200, 200, 429, 429])
+  })
+
+  test('is never more than a budget has left, where it is said what a request may come to', async () => {
+    const held = Promise.withResolvers<void>()
+    upstream.play(async (exchange) => {
+      await held.promise
+      exchange.reply(200, { id: 'video-1' })
+    })
+    const ask = (method = 'POST') =>
+      call(gateway, '/v1/videos/one', { key: CAPPED_KEY, method, ...(method === 'POST' && { body: {} }) })
+    const first = ask()
+    await eventually(async () => upstream.requests.length === 1, 'the first has arrived')
+    const beside = await ask()
+    expect([beside.status, (await beside.json()).error.message]).toEqual([
+      429,
+      expect.stringContaining('needed at most $0.500000, left $0.100000 of $0.600000'),
+    ])
+    held.resolve()
+    expect((await first).status).toBe(200)
+    const left = async () => {
+      const { tenant } = await (await call(gateway, '/v1/usage', { key: CAPPED_KEY })).json()
+      return tenant.limits[0].left.toFixed(3)
+    }
+    await eventually(async () => (await left()) === '0.500', 'it is settled')
+    // A provider that breaks off tells nobody what it bills.
+    upstream.play((exchange) => {
+      exchange.head(200, { 'content-type': 'application/json', 'content-length': '100' })
+      exchange.raw('{"id":')
+      exchange.reset()
+    })
+    await (await ask()).text().catch(() => '')
+    await eventually(async () => (await left()) === '0.000', 'it is booked at most')
+    expect((await ask('GET')).status).toBe(429)
+  })
+
+  test('takes a share of what is left of a budget where nobody has said that, so that others find room', async () => {
+    const held = Promise.withResolvers<void>()
+    upstream.play(async (exchange) => {
+      if (exchange.request.path.endsWith('slow')) await held.promise
+      exchange.reply(200, { data: [] })
+    })
+    const ask = (path: string) => call(gateway, path, { key: SHARED_KEY, body: {} })
+    const left = async () => {
+      const { tenant } = await (await call(gateway, '/v1/usage', { key: SHARED_KEY })).json()
+      return tenant.limits[0].left.toFixed(3)
+    }
+    await (await ask('/v1/audio/speech')).text()
+    await eventually(async () => (await left()) === '0.800', 'nothing is booked')
+    const slow = ask('/v1/audio/slow')
+    await eventually(async () => (await left()) === '0.700', 'an eighth is held')
+    expect((await ask('/v1/audio/speech')).status).toBe(200)
+    held.resolve()
+    await (await slow).text()
+    await eventually(async () => (await left()) === '0.800', 'it is given back')
   })
 })
 

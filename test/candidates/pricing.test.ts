@@ -25,6 +25,25 @@ describe('costUsd', () => {
     expectClose(costUsd({ ...usage, cachedTokens: 500_000 }, { input: 3, output: 15 }), 6, 1e-12)
   })
 
+  test('what is written for an hour costs twice what input does, as a part of what is written', () => {
+    expectClose(
+      costUsd({ ...usage, cacheWriteTokens: 100_000, hourWriteTokens: 40_000 }, price),
+      0.9 * 3 + 0.06 * 3.75 + 0.04 * 6 + 3,
+      1e-12,
+    )
+    expectClose(costUsd({ ...usage, hourWriteTokens: 40_000 }, price), 6, 1e-12)
+  })
+
+  test('a long prompt has its own price, for all tokens', () => {
+    const above = [
+      { tokens: 200_000, input: 6, output: 22.5, cachedInput: 0.6 },
+      { tokens: 1_000_000, input: 9, output: 30 },
+    ]
+    expectClose(costUsd({ ...usage, cachedTokens: 500_000 }, { ...price, above }), 0.5 * 6 + 0.3 + 0.2 * 22.5, 1e-12)
+    expectClose(costUsd({ ...usage, promptTokens: 200_000 }, { ...price, above }), 0.2 * 3 + 3, 1e-12)
+    expectClose(costUsd({ ...usage, promptTokens: 1_000_001 }, { ...price, above }), 9.000009 + 6, 1e-12)
+  })
+
   test('reasoning is part of the completion: not billed twice', () => {
     expectClose(costUsd({ ...usage, reasoningTokens: 150_000 }, price), 6, 1e-12)
   })

@@ -648,6 +648,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       await store.appendInteractions([anInteraction({ tenant: t, user: 'b' })])
       await store.moveUser(t, 'b', 'c')
       expect((await moves()).sort()).toEqual(['a>c', 'b>c'])
+      expect((await all(store.listMoves(t))).map(({ from }) => from).sort()).toEqual(['a', 'b'])
+      expect(await all(store.listMoves(`${t}-`))).toEqual([])
       expect(await store.presentIds(t, ['a', 'b', 'c', 'nobody'])).toEqual(
         new Map([
           ['a', 'c'],

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Archive } from '../../src/store/archive/archive.ts'
 import { openStore } from '../../src/store/index.ts'
 import type { Store } from '../../src/store/store.ts'
 import { anInteraction, aReward } from '../store/records.ts'
@@ -55,10 +56,10 @@ describe('of a Cluster of three, the master of one tenant is dead', () => {
   })
 
   const get = async (path: string) => (await adminCall(gateway, path)).json()
-  const missing = [{ tenant: GONE, reason: expect.any(String) }]
+  const missing = [{ tenant: GONE, reason: expect.stringContaining(`(the part of tenant '${GONE}')`) }]
   const cli = (...args: string[]) =>
     promisify(execFile)(process.execPath, [CLI, '--config', gateway.configFile, ...args]).then(
-      ({ stdout }) => ({ stdout, stderr: '' }),
+      ({ stdout, stderr }) => ({ stdout, stderr }),
       ({ stdout, stderr }) => ({ stdout: String(stdout), stderr: String(stderr) }),
     )
 
@@ -91,17 +92,24 @@ describe('of a Cluster of three, the master of one tenant is dead', () => {
 
   test('what must be whole is refused, and says whose part is away; one tenant’s is served', async () => {
     const to = join(gateway.dir, 'archive')
-    const [all, one, archive, backup] = await Promise.all([
+    const empty = join(gateway.dir, 'empty')
+    await (await Archive.open(empty, { make: true })).close()
+    const [all, one, archive, backup, usage, report] = await Promise.all([
       cli('export'),
       cli('export', '--tenant', ALSO as string),
       cli('archive', '--to', to),
       cli('backup', '--to', join(gateway.dir, 'backup')),
+      cli('usage', '--from', '2020-01-01'),
+      cli('report', '--archive', empty, '--tenant', HERE as string),
     ])
-    expect(all.stderr).toContain(`the part of tenant '${GONE}' is away`)
+    expect(all.stderr).toContain(`the part of tenant '${GONE}'`)
     expect(one.stdout.trim().split('\n')).toHaveLength(4)
     expect(one.stderr).toBe('')
-    expect(archive.stderr).toContain(`the part of tenant '${GONE}' is away`)
+    expect(archive.stderr).toContain(`the part of tenant '${GONE}'`)
     expect(backup.stderr).toContain('Redis Cluster')
+    expect(usage.stdout).toContain('one\t1\t')
+    expect(usage.stderr).toContain(`Missing: ${GONE}: `)
+    expect(report.stdout).toContain('# ')
     // Who was erased is not known of all.
     await expect(store.listErasures()).rejects.toThrow(/is away/)
   })

@@ -156,3 +156,16 @@ it("tells the others' rewards where one tenant's part of the store is away, and 
     missing: [{ tenant: 'gone', reason: 'gone is away' }],
   })
 })
+
+it('goes on after a failure that is none of its rows', async () => {
+  const store = stores[0]!
+  const report = new ArmReport({ store, log, flushMs: NEVER_MS })
+  report.note('acme', 'shared', 'v1', 1)
+  const now = vi.spyOn(Date, 'now').mockImplementationOnce(() => {
+    throw new RangeError('no time')
+  })
+  await expect(report.flush()).rejects.toThrow('no time')
+  now.mockRestore()
+  report.note('acme', 'shared', 'v1', 0.5)
+  expect((await report.report(['acme'], 'shared')).arms.v1?.rewards).toBe(2)
+})

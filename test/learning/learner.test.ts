@@ -508,6 +508,67 @@ describe('what users tell of an LLM', () => {
     others.close()
   })
 
+  it('is told the same whether what was said alike is read again or was kept', async () => {
+    const rows = async (at: Store) => [...(await at.loadEvidence('acme', evidenceKey('tiny-1')))].sort()
+    const others = openTestStore()
+    const kept = learnerOn(others)
+    for (let i = 0; i < 8; i++) {
+      const about = dearAnswer(`mixed-${i}`, i % 3 === 0 ? {} : VOUCHED)
+      // Each by a process of its own, which has nothing in memory; and all by one.
+      const fresh = learnerOn(store)
+      for (const one of [fresh.learner, kept.learner]) {
+        await one.apply(policy, reward(about, i % 2 ? 1 : -1, { binary: false, ts: 10 + i }), about)
+      }
+      fresh.states.close()
+    }
+    // Said anew of an answer that was rated before.
+    const again = dearAnswer('mixed-1', VOUCHED)
+    const fresh = learnerOn(store)
+    for (const one of [fresh.learner, kept.learner]) {
+      await one.apply(policy, reward(again, -1, { binary: false, ts: 50 }), again)
+    }
+    fresh.states.close()
+    kept.states.close()
+    const [anew, remembered] = await Promise.all([rows(store), rows(others)])
+    expect(remembered.map(([name]) => name)).toEqual(anew.map(([name]) => name))
+    for (const [i, [, row]] of anew.entries()) {
+      // The last is the time at which it was brought.
+      for (const [j, value] of [...row.slice(0, -1)].entries())
+        expectClose(remembered[i]?.[1][j] as number, value, 1e-4)
+    }
+    await others.close()
+  })
+
+  it('is not made louder by who is dropped and comes back, as long as the log has what they said', async () => {
+    const { learner: brief, states: others } = learnerOn(store, undefined, { userDays: () => 7 })
+    const users = async () => {
+      const rows = await store.loadEvidence('acme', evidenceKey('tiny-1'))
+      return [...rows.values()].reduce((sum, row) => sum + (row.at(-3) as number), 0)
+    }
+    const DAY = 86_400_000
+    const says = async (id: string, user: string, daysAgo: number) => {
+      const ts = Date.now() - daysAgo * DAY
+      const about = dearAnswer(id, { user, ...VOUCHED, ts })
+      const word = reward(about, 1, { binary: false, ts })
+      expect(await brief.apply(policy, word, about)).toBe('learned')
+      await store.appendRewards([word])
+    }
+    await says('one', 'ann', 40)
+    await says('two', 'ann', 39)
+    expect(await users()).toBeCloseTo(1, 1)
+    for (const daysAgo of [30, 20, 10]) {
+      await store.dropIdleUsers('acme', Date.now() + DAY, '')
+      expect(await store.loadUser('acme', 'ann')).toBeNull()
+      await says(`back-${daysAgo}`, 'ann', daysAgo)
+      expect((await store.loadUser('acme', 'ann'))?.rewards).toBe(1)
+    }
+    expect(await users()).toBeLessThan(1.05)
+    // Of anybody else it is as before.
+    await says('other', 'bob', 3)
+    expect(await users()).toBeGreaterThan(1.5)
+    others.close()
+  })
+
   it('is not made louder by saying so much that what was said first is gone', async () => {
     const about = (i: number, of = dearAnswer) => of(`long-${i}`, VOUCHED)
     const [first] = edgesOf(reward(about(0), 1, { binary: false }), about(0))

@@ -62,8 +62,8 @@ export const BEHIND_THE_KEY: readonly Mutation[] = [
   },
   {
     file: ESTIMATE,
-    find: 'const most = Math.max(estimated, given)',
-    replace: 'const most = estimated',
+    find: 'const read = Math.max(estimated, given)',
+    replace: 'const read = estimated',
     tests: reserved('"type":"compaction"'),
     rule: 'what a chat completion has no word for is reserved where its provider reads it',
   },

@@ -397,10 +397,17 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: 'src/store/recorder/send-or-park.ts',
-    find: '(sent.has(tenant) ? taken : returned).push',
-    replace: 'taken.push',
+    find: '(sent.has(tenant) ? some : [])',
+    replace: 'some',
     tests: ['test/store/recorder/recorder.test.ts::one by one'],
     rule: 'what was neither sent nor put aside does not count as taken',
+  },
+  {
+    file: 'src/store/recorder/parked.ts',
+    find: 'for (const [{ lines }, end] of before) this.#counted(lines, () => lines.cutBack(end))',
+    replace: '',
+    tests: ['test/store/recorder/parked.test.ts'],
+    rule: 'where the disk refuses half-way, what comes again is there once',
   },
   {
     file: 'src/store/recorder/parked-lines.ts',

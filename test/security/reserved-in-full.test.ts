@@ -36,8 +36,10 @@ function bill({ json, request }: Exchange): { prompt_tokens: number; completion_
   const prompts = Array.isArray(body.prompt) && typeof body.prompt[0] !== 'number' ? body.prompt.length : 1
   const answers =
     prompts * Math.max(1, ...[body.n, body.best_of, body.n_cmpl, body.num_return_sequences].map(Number).filter(Boolean))
+  // A byte a token, of characters that no vocabulary has.
+  const rare = /[\u{12000}-\u{123ff}]/u.test(text) ? Buffer.byteLength(text) : 0
   const ofTokens = Array.isArray(body.prompt) ? body.prompt.flat().length : 0
-  const read = Math.max(ofTokens, Math.ceil(text.length / 4)) + (/elsewhere/.test(text) ? FILE_TOKENS : 0)
+  const read = Math.max(ofTokens, rare, Math.ceil(text.length / 4)) + (/elsewhere/.test(text) ? FILE_TOKENS : 0)
   billed += (read * INPUT + answers * longest * OUTPUT) / 1e6
   return { prompt_tokens: read, completion_tokens: answers * longest }
 }
@@ -90,6 +92,8 @@ afterAll(async () => {
 })
 const KEY = 'pr-test-key-0123456789abcdef'
 
+/** 12,000 bytes, $.03 by four characters a token: $.12 where each byte is one. */
+const RARE = '\u{12041}'.repeat(3_000)
 /** 4,000 tokens: $.04. */
 const LONG = 'word '.repeat(3_200)
 const hi = [{ role: 'user', content: 'Hi' }]
@@ -109,6 +113,9 @@ const CHAT: object[] = [
   { model: 'eight' },
   { model: 'eight', max_tokens: undefined, max_completion_tokens: 100 },
   { model: 'eight', max_tokens: null, n: 1 },
+  { messages: [{ role: 'user', content: RARE }] },
+  { tools: [{ type: 'function', function: { name: 'f', description: RARE } }] },
+  said({ reasoning_content: RARE }),
   { prediction: { type: 'content', content: LONG } },
   { documents: [{ text: LONG }] },
   { chat_template_kwargs: { [LONG]: 1 } },
@@ -133,6 +140,9 @@ const OTHERS: [path: string, body: object][] = [
   ['/v1/completions', { prompt: Array(50).fill([1, 2]), max_tokens: 100 }],
   ['/v1/completions', { prompt: Array(4_000).fill(7), max_tokens: 10 }],
   ['/v1/completions', { model: 'eight-by-chat', prompt: 'Hi', max_tokens: 150 }],
+  ['/v1/completions', { prompt: RARE, max_tokens: 10 }],
+  ['/v1/responses', { input: RARE }],
+  ['/v1/messages', { messages: [{ role: 'user', content: RARE }] }],
   ['/v1/responses', input({ type: 'input_file', file_url: pdf })],
   ['/v1/responses', input({ type: 'input_file', file_id: 'elsewhere' })],
   ['/v1/responses', input({ type: 'input_text', text: 'a', note: LONG })],

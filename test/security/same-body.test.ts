@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseRawBody } from '../../src/openai/raw-body.ts'
 import { ANTHROPIC_GUARDS, OPENAI_GUARDS } from '../../src/providers/guards.ts'
+import { LITELLM_FIELDS } from '../../src/providers/litellm-guards.ts'
 import { call, complete, expectError } from '../support/clients.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
 import { completionBody, type Exchange, startUpstream, type Upstream } from '../support/upstream.ts'
@@ -38,6 +39,20 @@ const ENDPOINTS = {
   '/v1/completions': { model: 'shut', prompt: 'Hi' },
 }
 
+/** Also of servers in Go, or whatever else reads other spellings, or refused since long. */
+const BY_ALL = `api_base api_key api_version api_type organization custom_llm_provider region_name fallbacks model_list
+  num_retries guardrails tags cache caching mock_response user_config deployment_id input_cost_per_token base_model
+  aws_region_name vertex_project`.split(/\s+/)
+/** Read by nobody under another spelling: programs in Python, and gateways of their own makers. */
+const READ_EXACTLY = new Set([
+  ...LITELLM_FIELDS.filter((field) => !BY_ALL.includes(field)),
+  ...`anthropic-beta webhook callback_url request_id rid data_parallel_rank routed_dp_rank disagg_prefill_dp_rank
+  cache_salt extra_key prompt_cache_isolation_key bootstrap_pair_key custom_params return_hidden_states
+  logits_processors vllm_xargs ec_transfer_params google enhancements amazon-bedrock-guardrailConfig
+  guardrailConfig performanceConfig additionalModelRequestFields compound_custom safety_model compliance
+  debug`.split(/\s+/),
+])
+
 describe('keys that a provider may take for others', () => {
   // U+212A upper-cases to itself and lower-cases to k; U+017F and U+0131 the other way round.
   const ALIKE = ['Model', 'MODEL', 'max_toKens', 'meſſages', 'ſtream', 'N', 'maxTokens', 'max-tokens', 'servıce_tier']
@@ -66,10 +81,7 @@ describe('keys that a provider may take for others', () => {
   })
 
   test('nor is a look-alike of a field that is left off', () => {
-    const fields = Object.keys({ ...OPENAI_GUARDS, ...ANTHROPIC_GUARDS }).filter(
-      // Read by nobody under another spelling.
-      (field) => !['anthropic-beta', 'tenant_id', 'client_id'].includes(field),
-    )
+    const fields = Object.keys({ ...OPENAI_GUARDS, ...ANTHROPIC_GUARDS }).filter((field) => !READ_EXACTLY.has(field))
     for (const field of fields) {
       for (const alike of [
         field.toUpperCase(),
@@ -112,7 +124,10 @@ describe('keys that a provider may take for others', () => {
 
 describe('fields that choose model, price, place or storage at a provider', () => {
   test.each(Object.keys(OPENAI_GUARDS))('%s is left off, and that is told', async (field) => {
-    const value = field === 'service_tier' ? 'priority' : ['store', 'ignore_eos', 'enable_search'].includes(field) || 7
+    const value =
+      field === 'service_tier'
+        ? 'priority'
+        : ['store', 'ignore_eos', 'enable_search', 'return_hidden_states'].includes(field) || 7
     const answer = await complete(gateway, { model: 'shut', seed: 1, [field]: value })
     expect([answer.status, answer.headers.get('x-router-dropped')]).toEqual([200, field])
     const sent = JSON.parse(upstream.requests.at(-1)?.body.toString() ?? '')
@@ -125,13 +140,20 @@ describe('fields that choose model, price, place or storage at a provider', () =
       { opted_out_global_guardrails: ['pii'] },
       { user_api_key_metadata: { disable_global_guardrails: true } },
       { user_api_key_team_metadata: { opted_out_global_guardrails: ['pii'] } },
+      // Some versions take any text for yes, or read it as JSON.
+      ...['disable_global_guardrail', 'disable_global_guardrails', 'opted_out_global_guardrails'].map((name) => ({
+        [name]: 'true',
+      })),
+      ...[{ user_api_key_metadata: '{}' }, { guardrail_config: '{}' }, { policies: 'none' }, { 'no-log': 'true' }],
+      ...[{ langfuse_host: 'https://example.com' }, { input_cost_per_token: '0' }, { cache: { 'no-store': true } }],
     ]
     for (const metadata of picking) {
       const answer = await complete(gateway, { model: 'shut', metadata })
       expect([answer.status, answer.headers.get('x-router-dropped')]).toEqual([200, 'metadata'])
       expect(JSON.parse(upstream.requests.at(-1)?.body.toString() ?? '')).not.toHaveProperty('metadata')
     }
-    const body = { metadata: { tags: 'a,b', session: 7 }, tenantId: 'own', clientId: 'own' }
+    const noted = { tags: 'a,b', session: 7, tenant_id: 'x', priority: 'high', policy: 'gold', cost_center: '4' }
+    const body = { metadata: noted, tenantId: 'own', clientId: 'own' }
     const answer = await complete(gateway, { model: 'shut', ...body })
     expect([answer.status, answer.headers.get('x-router-dropped')]).toEqual([200, null])
     expect(JSON.parse(upstream.requests.at(-1)?.body.toString() ?? '')).toMatchObject(body)

@@ -48,7 +48,7 @@ export async function passThrough(deps: PassthroughDeps, context: RequestContext
   deps.quota.refuseKnown(context, principal)
   const pass = new Pass(context, target)
   const { body, model } = await bodyOf(context, target, () => pass.heard())
-  const grant = await deps.quota.reserveRequest(context, principal, leastAmounts(target.config))
+  const grant = await deps.quota.reserveRequest(context, principal, (left) => leastAmounts(target, left))
   try {
     await deps.admission.run(principal.tenant.config.priority, context.signal, () => pass.run(body, grant.headers))
   } catch (error) {

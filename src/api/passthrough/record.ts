@@ -1,4 +1,5 @@
 import type { Candidate, Price } from '../../candidates/candidate.ts'
+import { listedPrice } from '../../candidates/catalogue.ts'
 import type { PassthroughTarget } from '../../config/schema.ts'
 import type { Snapshot } from '../../config/snapshot.ts'
 import type { ToldUsage } from '../../openai/told-usage.ts'
@@ -59,17 +60,33 @@ export function passedRecord(
     waitedMs,
     error,
   })
-  return { ...record, costUsd: record.costUsd + (isBilled(answered) ? (config.price?.request ?? 0) : 0) }
+  const { request = 0, most = 0 } = config.price ?? {}
+  const costUsd = record.costUsd + (isBilled(answered) ? request : 0)
+  return { ...record, costUsd: isOpenEnd(passed) ? Math.max(costUsd, request, most) : costUsd }
 }
 
 const isBilled = (status: number | null) => status !== null && status < 400
 
-/** What is reserved of a budget before anything is known; a budget with nothing left refuses. */
-export const leastAmounts = ({ price }: PassthroughTarget) => ({
-  requests: 1,
-  tokens: 1,
-  nanoUsd: Math.max(1, Math.round((price?.request ?? 0) * NANO)),
-})
+/** It has reached the provider, as far as is known, and nobody was told what came of it. */
+const isOpenEnd = ({ answered, error, told }: Passed) =>
+  (error === 'timeout' || error === 'aborted' || (error !== null && isBilled(answered))) && !told?.usage
+
+/** Methods by which something is made, and billed. */
+const MAKING: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
+/** Of what is left of a budget, where nobody has said how much one request may come to. */
+const SHARE_OF_LEFT = 1 / 8
+
+/**
+ * What is reserved of a budget before anything is known: at most what one request comes to, where the configuration
+ * says that. A budget with nothing left refuses.
+ *
+ * @param left billionths of a dollar, of the budget with the least left; null: not known, or none
+ */
+export function leastAmounts({ method, config: { price } }: Pick<Target, 'method' | 'config'>, left: number | null) {
+  const most = price?.most === undefined ? (left ?? 0) * SHARE_OF_LEFT : price.most * NANO
+  const nanoUsd = Math.max((price?.request ?? 0) * NANO, MAKING.has(method) ? most : 0)
+  return { requests: 1, tokens: 1, nanoUsd: Math.max(1, Math.round(nanoUsd)) }
+}
 
 export const amountsOf = ({ usage, costUsd }: InteractionRecord) => ({
   requests: 1,
@@ -85,10 +102,7 @@ function priceOf(snapshot: Snapshot, { provider, price }: PassthroughTarget, mod
   if (own) return own.price
   const entry = snapshot.config.providers[provider]
   const baseUrl = entry && 'base_url' in entry ? entry.base_url : undefined
-  const cost = snapshot.prices.find({ provider, baseUrl, names: [model], isLocal: false })?.cost
-  if (!cost) return null
-  const { input, output, cache_read: cachedInput } = cost
-  return { input, output, ...(cachedInput !== undefined && { cachedInput }) }
+  return listedPrice(snapshot.prices.find({ provider, baseUrl, names: [model], isLocal: false }))
 }
 
 const standIn = (name: string, { provider, price }: PassthroughTarget, own: Price | null): Candidate => ({

@@ -35,7 +35,7 @@ export function addArchive(program: Command, configPath: () => string): void {
         const archive = await Archive.open(to, { make: true })
         try {
           await archive.tidy()
-          for await (const moves of store.listMoves()) archive.takeMoves(moves)
+          await archive.takeMoves(store.listMoves(tenant))
           await archive.saveMoves()
           const today = Math.floor(Date.now() / DAY_MS) * DAY_MS
           const [before, oldest] = [today - olderThan * DAY_MS, keep === undefined ? null : today - keep * DAY_MS]

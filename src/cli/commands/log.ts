@@ -28,7 +28,7 @@ export function addLog(program: Command, configPath: () => string): void {
       const { withFormerNames } = await import('../../learning/former-names.ts')
       await withStore(configPath(), async (opened, config) => {
         checkTenant(config, tenant)
-        await withLog(opened, archive, async (log) => {
+        await withLog(opened, { archive, tenant }, async (log) => {
           const store = withFormerNames(log, () => config)
           const report = await makeReport(store, { tenant, since, until })
           const gains = await gainsOfTenant(store, config, tenant, report.policies)
@@ -66,7 +66,7 @@ export function addLog(program: Command, configPath: () => string): void {
           ...(until !== undefined && { until }),
         }
         const { open } = await vectorsOf(store, config)
-        await withLog(store, archive, (log) => exportRecords(log, filter, writeOut, open))
+        await withLog(store, { archive, tenant }, (log) => exportRecords(log, filter, writeOut, open))
       })
     })
 
@@ -91,8 +91,12 @@ interface ReportOptions {
   archive?: string
 }
 
-/** @param path of an archive, whose rows are the store's then. @throws ArchiveError */
-async function withLog<T>(store: Store, path: string | undefined, work: (log: Store) => Promise<T>): Promise<T> {
+/** @param of an archive, whose rows are the store's then, and of one tenant alone. @throws ArchiveError */
+async function withLog<T>(
+  store: Store,
+  { archive: path, tenant }: { archive?: string | undefined; tenant?: string | undefined },
+  work: (log: Store) => Promise<T>,
+): Promise<T> {
   if (path === undefined) return work(store)
   const { overridden } = await import('../../candidates/overridden-store.ts')
   const { Archive } = await import('../../store/archive/archive.ts')
@@ -100,7 +104,7 @@ async function withLog<T>(store: Store, path: string | undefined, work: (log: St
   const archive = await Archive.open(path)
   try {
     if ((await archive.tenants()).length === 0) process.stderr.write(`${path}: nothing is archived there.\n`)
-    for await (const moves of store.listMoves()) archive.takeMoves(moves)
+    await archive.takeMoves(store.listMoves(tenant))
     return await work(overridden(store, withArchive(store, archive)))
   } finally {
     await archive.close()

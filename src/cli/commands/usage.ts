@@ -30,13 +30,15 @@ export function addUsage(program: Command, configPath: () => string): void {
         checkTenant(config, tenant)
         const store = withFormerNames(opened, () => config)
         const tenants = resolveTenants(config, [])
-        const { data } = await adminUsage({ store, snapshot: () => ({ tenants }) }, { tenant, from, to, by }).catch(
-          (error: unknown) => {
-            if (error instanceof GatewayError) fail(error.message)
-            throw error
-          },
-        )
+        const { data, missing } = await adminUsage(
+          { store, snapshot: () => ({ tenants }) },
+          { tenant, from, to, by },
+        ).catch((error: unknown) => {
+          if (error instanceof GatewayError) fail(error.message)
+          throw error
+        })
         for (const row of data) process.stdout.write(`${json ? JSON.stringify(row) : line(row)}\n`)
+        for (const { tenant: name, reason } of missing ?? []) process.stderr.write(`Missing: ${name}: ${reason}\n`)
         if (data.length === 0) process.stderr.write('Nothing was used in that time.\n')
       })
     })

@@ -82,6 +82,7 @@ function usageOf(told: unknown): Usage | null {
   if (typeof told.input_tokens !== 'number' && typeof told.output_tokens !== 'number') return null
   const cachedTokens = count(told.cache_read_input_tokens)
   const cacheWriteTokens = count(told.cache_creation_input_tokens)
+  const hour = isObject(told.cache_creation) ? count(told.cache_creation.ephemeral_1h_input_tokens) : 0
   const details = isObject(told.output_tokens_details) ? told.output_tokens_details : {}
   return {
     promptTokens: count(told.input_tokens) + cachedTokens + cacheWriteTokens,
@@ -89,6 +90,7 @@ function usageOf(told: unknown): Usage | null {
     cachedTokens,
     cacheWriteTokens,
     reasoningTokens: count(details.thinking_tokens),
+    ...(hour > 0 && { hourWriteTokens: hour }),
   }
 }
 

@@ -3,10 +3,15 @@ import { isObject } from '../../openai/is-object.ts'
 
 /** What of a request's prompt the estimate of its texts (`promptTokens`) does not look at: at most, in tokens. */
 export interface Attached {
-  /** Files, sound, film, and all texts beside those of messages and tools. */
+  /** Files, sound, film, and all texts beside those of messages and tools: what is likely. */
   tokens: number
-  /** What a budget has to pay for besides: tokens that are rarely so many. */
-  unlikely: number
+  /** The same at most, and what the provider's own tools find; without pictures. */
+  most: number
+  pictures: number
+  /** Of one, all details are asked for. */
+  isInDetail: boolean
+  /** What a provider's cache is asked to keep for an hour is dearer to write. */
+  isForAnHour: boolean
   /** Of pictures' and sounds' data, in the body. */
   mediaChars: number
 }
@@ -15,13 +20,13 @@ export interface Attached {
 const UNSEEN_TOKENS = 100_000
 /** Base64 of a file of text, or of a film of few pictures, holds about a token in four characters. */
 const CHARS_PER_TOKEN = 4
-/** Of sound at 32 kbit/s. */
+/** Of sound at 32 kbit/s; at most: MP3 at 8 kbit/s to Gemini, which counts 32 tokens a second. */
 const CHARS_PER_TOKEN_OF_SOUND = 400
-/**
- * Pictures count as usual ones in `promptTokens`, and may be as large as Claude takes them: 4,784 tokens
- * (https://platform.claude.com/docs/en/build-with-claude/vision).
- */
-const MORE_TOKENS_OF_PICTURE = 3_600
+const LEAST_CHARS_PER_TOKEN_OF_SOUND = 40
+/** The same of what is not compressed: 8,000 bytes a second. */
+const LEAST_CHARS_PER_TOKEN_OF_WAVES = 320
+/** `RIFF`, in base64. */
+const WAVES = /^UklGR/
 /** Of one that `promptTokens` does not see, with its margin. */
 const USUAL_TOKENS_OF_PICTURE = 1_200
 
@@ -60,12 +65,15 @@ export function attachedTo({ body, asGiven }: ChatRequest): Attached {
 class Finder {
   #bytes = 0
   #soundChars = 0
+  #mostOfSound = 0
   #mediaChars = 0
   #pictures = 0
   #files = 0
   /** The same as the request's own format tells them. */
   #filesGiven = 0
   #tools = 0
+  #isInDetail = false
+  #isForAnHour = false
 
   get attached(): Attached {
     return {
@@ -73,14 +81,22 @@ class Finder {
         Math.ceil(this.#bytes / CHARS_PER_TOKEN) +
         Math.ceil(this.#soundChars / CHARS_PER_TOKEN_OF_SOUND) +
         UNSEEN_TOKENS * Math.max(this.#files, this.#filesGiven),
-      unlikely: UNSEEN_TOKENS * this.#tools + MORE_TOKENS_OF_PICTURE * this.#pictures,
+      most:
+        this.#bytes +
+        Math.ceil(this.#mostOfSound) +
+        UNSEEN_TOKENS * (Math.max(this.#files, this.#filesGiven) + this.#tools),
+      pictures: this.#pictures,
+      isInDetail: this.#isInDetail,
+      isForAnHour: this.#isForAnHour,
       mediaChars: this.#mediaChars,
     }
   }
 
   chat(body: ChatRequest['body']): void {
     for (const field in body) if (!COUNTED.has(field) && !NO_PROMPT.has(field)) this.#bytes += textBytes(body[field])
+    this.#mark(body)
     for (const message of body.messages) {
+      this.#mark(message)
       for (const field in message) if (!COUNTED_OF_MESSAGES.has(field)) this.#beside(field, message[field])
       if (Array.isArray(message.content)) for (const part of message.content) this.#part(part)
     }
@@ -89,7 +105,7 @@ class Finder {
 
   /** An answer may come back whole, with pictures (OpenRouter's `images`) and its voice (OpenAI's `audio`). */
   #beside(field: string, value: unknown): void {
-    if (field === 'audio') this.#soundChars += this.#media(value, 'data')
+    if (field === 'audio') this.#sound(value)
     else if (field === 'images' && Array.isArray(value)) {
       for (const picture of value) {
         if (isPart(picture)) this.#part(picture)
@@ -106,6 +122,7 @@ class Finder {
       return
     }
     if (!isObject(value)) return
+    this.#mark(value)
     const { file_id: file, file_url: fileUrl, url, source, result } = value
     const type = typeOf(value)
     if (NAMES_ALONE.test(type)) {
@@ -137,20 +154,40 @@ class Finder {
   }
 
   #hosted(tools: readonly unknown[]): void {
-    for (const tool of tools) if (isObject(tool) && HOSTED_TOOL.test(typeOf(tool))) this.#tools++
+    for (const tool of tools) {
+      if (!isObject(tool)) continue
+      if (HOSTED_TOOL.test(typeOf(tool))) this.#tools++
+      this.#mark(tool)
+      if (isObject(tool.function)) this.#mark(tool.function)
+    }
+  }
+
+  /** https://platform.claude.com/docs/en/build-with-claude/prompt-caching */
+  #mark({ cache_control: mark }: Readonly<Record<string, unknown>>): void {
+    if (isObject(mark) && mark.ttl === '1h') this.#isForAnHour = true
   }
 
   #part(part: Readonly<Record<string, unknown>>): void {
+    this.#mark(part)
     for (const field in part) {
       const value = part[field]
       if (COUNTED_OF_PARTS.has(field) && typeof value === 'string') continue
       if (part.type === 'image_url' && field === 'image_url') {
         this.#pictures++
+        if (isObject(value) && value.detail === 'original') this.#isInDetail = true
         this.#media(value, 'url')
-      } else if (part.type === 'input_audio' && field === 'input_audio') this.#soundChars += this.#media(value, 'data')
+      } else if (part.type === 'input_audio' && field === 'input_audio') this.#sound(value)
       else if (isNamed(field, value)) this.#files++
       else this.#bytes += textBytes(value)
     }
+  }
+
+  #sound(value: unknown): void {
+    const chars = this.#media(value, 'data')
+    const data = isObject(value) ? value.data : value
+    this.#soundChars += chars
+    const isWaves = typeof data === 'string' && WAVES.test(data)
+    this.#mostOfSound += chars / (isWaves ? LEAST_CHARS_PER_TOKEN_OF_WAVES : LEAST_CHARS_PER_TOKEN_OF_SOUND)
   }
 
   /** @returns characters of its data; what stands beside it counts as text */

@@ -1,4 +1,5 @@
-import type { Candidate } from '../../candidates/candidate.ts'
+import type { Candidate, Rates } from '../../candidates/candidate.ts'
+import { ratesAt, writePrice } from '../../candidates/pricing.ts'
 import type { ChatBody } from '../../openai/chat.ts'
 import { withDefaults } from '../../openai/with-defaults.ts'
 import type { Amounts } from '../../store/limits.ts'
@@ -16,15 +17,26 @@ const MOST_ANSWER_TOKENS = 2 ** 40
 const MOST_ANSWERS = 2 ** 20
 /** The estimate of a prompt may be too low: other scripts, other vocabularies, and text that providers add. */
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
-/** As `promptTokens` counts texts. */
+/**
+ * As `promptTokens` counts texts. None has more tokens than bytes: vocabularies are made of bytes, or fall back on them.
+ */
 const BYTES_PER_TOKEN = 4
+/** What providers say of tools, and of the form of an answer, before those themselves (Claude: some 700 tokens). */
+const MOST_ADDED_TOKENS = 1_024
+/** Of a picture, as `promptTokens` counts it in bytes. */
+const COUNTED_OF_PICTURE = 765 * BYTES_PER_TOKEN
 /** Share of what is left of a budget that one answer without a bound may reserve, so that others find room, too. */
 const SHARE_OF_LEFT = 1 / 8
 
 /** What a request may take of one candidate. Money in billionths of a dollar. */
 interface Price {
+  /** Likely. */
   promptTokens: number
+  /** At most: no prompt has more tokens than bytes. */
+  mostPromptTokens: number
+  /** At most, and likely. */
   promptNano: number
+  likelyNano: number
   /** Of a token of all answers together. */
   tokenNano: number
   answers: number
@@ -40,8 +52,11 @@ interface Asked {
   /** Of texts, with a margin, and of what is attached. */
   estimated: number
   attached: number
-  /** More of what is attached than is likely. */
-  unlikely: number
+  /** At most, without pictures. */
+  most: number
+  pictures: number
+  isInDetail: boolean
+  isForAnHour: boolean
   /** Of a request in another format, its provider may read more than what was made a chat of. */
   given: number
   /** Of its own body, without a candidate's defaults. */
@@ -49,39 +64,73 @@ interface Asked {
 }
 
 function askedOf({ request, raw }: Call): Asked {
-  const { tokens: attached, unlikely, mediaChars } = attachedTo(request)
+  const { tokens: attached, most, pictures, isInDetail, isForAnHour, mediaChars } = attachedTo(request)
+  const { promptTokens, body } = request
+  const bytes = Math.max(promptTokens * BYTES_PER_TOKEN - pictures * COUNTED_OF_PICTURE, 0)
+  const given = request.format === undefined ? 0 : raw.length - mediaChars
+  const added = body.tools || body.functions || body.response_format ? MOST_ADDED_TOKENS : PROMPT_MARGIN.tokens
   return {
     request,
-    estimated: Math.ceil(request.promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens + attached,
+    estimated: Math.ceil(promptTokens * PROMPT_MARGIN.factor) + PROMPT_MARGIN.tokens + attached,
     attached,
-    unlikely,
-    given: request.format === undefined ? 0 : Math.ceil((raw.length - mediaChars) / BYTES_PER_TOKEN),
+    most: Math.max(bytes + most, given) + added,
+    pictures,
+    isInDetail,
+    isForAnHour,
+    given: Math.ceil(given / BYTES_PER_TOKEN),
     bound: boundOf(request.body),
   }
 }
 
-function priceOf(asked: Asked, { price, maxOutputTokens, contextWindow, defaults }: Candidate): Price {
-  const { request, estimated, attached, unlikely, given } = asked
+function priceOf(asked: Asked, candidate: Candidate): Price {
+  const { price, maxOutputTokens, contextWindow, defaults } = candidate
+  const { request, estimated, attached, given, pictures, isForAnHour } = asked
   const body = saidOf(request.body, defaults)
-  const most = Math.max(estimated, given)
+  const read = Math.max(estimated, given)
   const isOwnEstimate = attached === 0 && given <= estimated
-  const promptTokens = isOwnEstimate ? estimated : Math.max(estimated - attached, Math.min(contextWindow, most))
-  const mostRead = unlikely === 0 ? promptTokens : Math.min(contextWindow, promptTokens + unlikely)
+  const promptTokens = isOwnEstimate ? estimated : Math.max(estimated - attached, Math.min(contextWindow, read))
+  const mostOfPictures = pictures === 0 ? 0 : pictures * mostTokensOfPicture(candidate, asked.isInDetail)
+  const mostPromptTokens = Math.max(promptTokens, Math.min(contextWindow, asked.most + mostOfPictures))
+  const [most, likely] = [ratesAt(price, mostPromptTokens), ratesAt(price, promptTokens)]
+  const nanoOfPrompt = (rates: Rates, tokens: number) =>
+    (tokens * Math.max(rates.input, writePrice(rates, isForAnHour)) * NANO) / 1e6
   const answers = Math.max(1, Math.min(Math.max(request.answers ?? 1, body.n ?? 1), MOST_ANSWERS))
   const bound = body === request.body ? asked.bound : boundOf(body)
   // Without any other bound an answer ends where the context does.
   const own = Math.min(maxOutputTokens ?? MOST_ANSWER_TOKENS, Math.max(1, contextWindow - request.promptTokens))
+  const apart = thoughtsApart(body, own)
   return {
     promptTokens,
-    promptNano: (Math.max(promptTokens, mostRead) * Math.max(price.input, price.cacheWrite ?? 0) * NANO) / 1e6,
-    tokenNano: (answers * price.output * NANO) / 1e6,
+    mostPromptTokens,
+    promptNano: nanoOfPrompt(most, mostPromptTokens),
+    likelyNano: nanoOfPrompt(likely, promptTokens),
+    tokenNano: (answers * most.output * NANO) / 1e6,
     answers,
-    longest: Math.min(bound ?? own, maxOutputTokens ?? MOST_ANSWER_TOKENS, MOST_ANSWER_TOKENS),
-    isBounded: bound !== null,
+    longest: apart + Math.min(bound ?? own, maxOutputTokens ?? MOST_ANSWER_TOKENS, MOST_ANSWER_TOKENS),
+    isBounded: bound !== null || apart > 0,
   }
 }
 
-const SAYS_LENGTH = ['n', 'max_tokens', 'max_completion_tokens']
+/** Of a picture: what most servers make of one of any size, and those that make more of it. */
+function mostTokensOfPicture({ model }: Candidate, isInDetail: boolean): number {
+  // GPT-4o mini, eight tiles of 5,667 and 2,833: https://platform.openai.com/docs/guides/images-vision
+  if (/4o-mini/i.test(model)) return 48_169
+  // Qwen-VL, 16,384 patches unless its server bounds them: https://huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct
+  if (/qwen/i.test(model)) return 16_384
+  // OpenAI's `original`, 10,000 patches; Claude: https://platform.claude.com/docs/en/build-with-claude/vision
+  return isInDetail ? 10_000 : 4_784
+}
+
+/**
+ * Thoughts that the bound of an answer does not count:
+ * https://docs.siliconflow.com/en/userguide/capabilities/reasoning
+ */
+function thoughtsApart({ thinking_budget: budget, enable_thinking: isOn }: ChatBody, own: number): number {
+  if (typeof budget === 'number') return Math.max(0, Math.min(Math.ceil(budget), MOST_ANSWER_TOKENS))
+  return isOn === true ? Math.min(own, MOST_ANSWER_TOKENS) : 0
+}
+
+const SAYS_LENGTH = ['n', 'max_tokens', 'max_completion_tokens', 'thinking_budget', 'enable_thinking']
 
 /** With the candidate's own defaults, where they say how much is written. */
 const saidOf = (body: ChatBody, defaults: Candidate['defaults']): ChatBody =>
@@ -116,31 +165,47 @@ function tokensOf({ bound }: Asked, { promptTokens, answers, longest, isBounded 
   return promptTokens + answers * (isBounded ? wanted : Math.min(longest, USUAL_ANSWER_TOKENS))
 }
 
+/** What is left of the nearest limit, as far as is known; others may have given back since. Null: unknown, or none. */
+export interface Left {
+  nanoUsd: number | null
+  tokens: number | null
+}
+
+/** What is reserved, and what is likely to be used of it: what is told meanwhile of what is left. */
+export interface ToReserve {
+  amounts: Amounts
+  likely: Amounts
+}
+
 /**
- * What to reserve, so that any of `candidates` may answer: as much as the longest answer costs. One without a bound
- * reserves less where its budget is short, and gets a bound then (`mostTokens`).
+ * What to reserve, so that any of `candidates` may answer: as much as the longest prompt and answer cost. An answer
+ * without a bound reserves less where its budget is short, and gets a bound then (`mostTokens`). Of tokens a minute a
+ * prompt reserves more than is likely only where there is room.
  *
- * @param left of the budget with the least left, as far as is known; others may have given back since
- * @param isTold the store has just told it: a usual answer does not fit, and gets what there is
+ * @param isTold the store has just told what is left: a usual answer does not fit, and gets what there is
  */
-export function toReserve(call: Call, candidates: readonly Candidate[], left: number | null, isTold: boolean): Amounts {
+export function toReserve(call: Call, candidates: readonly Candidate[], left: Left, isTold: boolean): ToReserve {
   const asked = askedOf(call)
-  let [tokens, nanoUsd, usual, least] = [0, 0, 0, Number.POSITIVE_INFINITY]
+  let [tokens, mostTokens, nanoUsd, usual, likely, least] = [0, 0, 0, 0, 0, Number.POSITIVE_INFINITY]
   for (const candidate of candidates) {
     const price = priceOf(asked, candidate)
     tokens = Math.max(tokens, tokensOf(asked, price))
+    mostTokens = Math.max(mostTokens, tokensOf(asked, price) - price.promptTokens + price.mostPromptTokens)
     nanoUsd = Math.max(nanoUsd, nanoFor(price, price.longest))
-    usual = Math.max(
-      usual,
-      nanoFor(price, price.isBounded ? price.longest : Math.min(price.longest, USUAL_ANSWER_TOKENS)),
-    )
+    const ofUsual = nanoFor(price, price.isBounded ? price.longest : Math.min(price.longest, USUAL_ANSWER_TOKENS))
+    usual = Math.max(usual, ofUsual)
+    likely = Math.max(likely, ofUsual - Math.floor(price.promptNano - price.likelyNano))
     least = Math.min(least, leastNano(price))
   }
-  if (left !== null && nanoUsd > left * SHARE_OF_LEFT) {
-    const fair = Math.min(nanoUsd, Math.max(Math.floor(left * SHARE_OF_LEFT), usual))
-    nanoUsd = isTold && fair > left && least <= left ? left : fair
+  if (left.nanoUsd !== null && nanoUsd > left.nanoUsd * SHARE_OF_LEFT) {
+    const fair = Math.min(nanoUsd, Math.max(Math.floor(left.nanoUsd * SHARE_OF_LEFT), usual))
+    nanoUsd = isTold && fair > left.nanoUsd && least <= left.nanoUsd ? left.nanoUsd : fair
   }
-  return { requests: 1, tokens, nanoUsd }
+  const room = left.tokens === null ? 0 : Math.max(0, Math.floor((left.tokens - tokens) * SHARE_OF_LEFT))
+  return {
+    amounts: { requests: 1, tokens: Math.min(mostTokens, tokens + room), nanoUsd },
+    likely: { requests: 1, tokens, nanoUsd: Math.min(nanoUsd, likely) },
+  }
 }
 
 const leastNano = (price: Price) =>

@@ -1,8 +1,16 @@
-import type { Limit, Reservation } from '../../store/limits.ts'
+import { type Amounts, type Limit, NO_AMOUNTS, type Reservation } from '../../store/limits.ts'
 import { usd } from './usd.ts'
 
-/** The limits of requests and of tokens a minute with the least left, in OpenAI's headers. */
-export function rateLimitHeaders(limits: readonly Limit[], { states }: Reservation): Record<string, string> {
+/**
+ * The limits of requests and of tokens a minute with the least left, in OpenAI's headers; and of a budget.
+ *
+ * @param unlikely what the request has reserved beyond what it is likely to come to: told as left
+ */
+export function rateLimitHeaders(
+  limits: readonly Limit[],
+  { states }: Reservation,
+  unlikely: Amounts = NO_AMOUNTS,
+): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const what of ['requests', 'tokens'] as const) {
     let nearest = -1
@@ -12,12 +20,13 @@ export function rateLimitHeaders(limits: readonly Limit[], { states }: Reservati
     }
     if (nearest < 0) continue
     const { remaining, resetMs } = states[nearest]!
-    headers[`x-ratelimit-limit-${what}`] = String(limits[nearest]!.max)
-    headers[`x-ratelimit-remaining-${what}`] = String(Math.floor(remaining))
+    const { max } = limits[nearest]!
+    headers[`x-ratelimit-limit-${what}`] = String(max)
+    headers[`x-ratelimit-remaining-${what}`] = String(Math.floor(Math.min(max, remaining + unlikely[what])))
     headers[`x-ratelimit-reset-${what}`] = `${(resetMs / 1000).toFixed(3)}s`
   }
   const left = leastLeft(limits, states)
-  if (left !== null) headers['x-router-budget-remaining-usd'] = usd(left)
+  if (left !== null) headers['x-router-budget-remaining-usd'] = usd(left + unlikely.nanoUsd)
   return headers
 }
 

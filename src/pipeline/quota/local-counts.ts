@@ -18,9 +18,10 @@ const MAX_COUNTS = 50_000
 
 /** One counter in one window, as far as this process knows it. Times are on the monotonic clock. */
 interface Count {
-  /** What the store told last, for all replicas, and what has been learned of it since. */
+  /** What the store told last, for all replicas, and what has been learned of it since. Of minutes: in this one. */
   known: number
-  toldAt: number
+  /** Of minutes, the same of the one before: it fades, and this one does so once it is over, as in the store. */
+  before: number
   ends: number
   /** The store said when it ends, not the clock here. */
   isEndTold: boolean
@@ -76,15 +77,15 @@ export class LocalCounts {
     })
   }
 
-  /** What is left of the budget with the least left; null where that is not known, or there is none. */
-  leftOf(tenant: string, limits: readonly Limit[]): number | null {
+  /** What is left under the limit of dollars, or of tokens, with the least left; null where none is known. */
+  leftOf(tenant: string, limits: readonly Limit[], what: 'nanoUsd' | 'tokens'): number | null {
     const now = performance.now()
     let left: number | null = null
     for (const limit of limits) {
-      if (limit.what !== 'nanoUsd') continue
+      if (limit.what !== what) continue
       const count = this.#counts.get(keyOf(tenant, limit))
       if (!count?.isEndTold || count.ends <= now) continue
-      left = Math.min(left ?? limit.max, Math.max(0, limit.max - count.known - count.own))
+      left = Math.min(left ?? limit.max, Math.max(0, roomIn(count, limit, 1, now)))
     }
     return left
   }
@@ -112,8 +113,7 @@ export class LocalCounts {
         lost.push({ limit, amount: count.known })
         count.known += state.used
         count.restoredAt = now
-      } else count.known = state.used
-      count.toldAt = now
+      } else count.known = state.used - Math.min(state.used, fading(count, limit, now, count.before))
     }
     return lost ?? NONE
   }
@@ -224,7 +224,7 @@ function keyOf(tenant: string, limit: Limit): string {
 
 const NOTHING_KNOWN: Omit<Count, 'ends'> = {
   known: 0,
-  toldAt: 0,
+  before: 0,
   isEndTold: false,
   own: 0,
   ownBefore: 0,
@@ -235,9 +235,11 @@ const NOTHING_KNOWN: Omit<Count, 'ends'> = {
 
 /** The next window of a counter begins. */
 function begin(count: Count, { window }: Limit, ends: number): void {
-  count.ownBefore = window === 'minute' && ends < count.ends + 2 * MINUTE_MS ? count.own : 0
   // What was told of a minute fades; a day is over at once.
-  if (window !== 'minute') count.known = 0
+  const isNext = window === 'minute' && ends < count.ends + 2 * MINUTE_MS
+  count.ownBefore = isNext ? count.own : 0
+  count.before = isNext ? count.known : 0
+  count.known = 0
   count.own = 0
   count.settled = 0
   count.ends = ends
@@ -252,10 +254,14 @@ function endOf({ window }: Limit, now: number): number {
 }
 
 /** What one of `replicas` processes may still grant by itself. */
-function roomIn(count: Count, { window, max }: Limit, replicas: number, now: number): number {
+function roomIn(count: Count, limit: Limit, replicas: number, now: number): number {
+  const { window, max } = limit
   if (window === 'flight') return Math.max(1, Math.floor(max / replicas)) - count.inFlight
   if (window !== 'minute') return (max - count.known) / replicas - count.own
-  const known = count.known * Math.max(0, 1 - (now - count.toldAt) / MINUTE_MS)
-  const before = count.ownBefore * Math.max(0, (count.ends - now) / MINUTE_MS)
-  return (max - known) / replicas - count.own - before
+  const known = count.known + fading(count, limit, now, count.before)
+  return (max - known) / replicas - count.own - fading(count, limit, now, count.ownBefore)
 }
+
+/** Of what a minute had come to, as much as is less than a minute ago if it came evenly. */
+const fading = ({ ends }: Count, { window }: Limit, now: number, before: number): number =>
+  window === 'minute' ? before * Math.min(1, Math.max(0, (ends - now) / MINUTE_MS)) : 0

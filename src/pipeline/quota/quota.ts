@@ -22,7 +22,7 @@ import { affordable, mostTokens, toReserve } from './estimate.ts'
 import { rateLimitHeaders } from './headers.ts'
 import { type Held, LocalCounts, type Lost } from './local-counts.ts'
 import { nothingOf, Owed } from './owed.ts'
-import { refusal } from './refusal.ts'
+import { BudgetError, refusal, TokensError } from './refusal.ts'
 import { usedBy, withCosts } from './used.ts'
 
 /** A reservation of one request: made before it is forwarded, settled when it has ended. */
@@ -103,9 +103,12 @@ export class Quota {
     const limits = limitsOf(tenant, keyId, user)
     if (limits.length === 0)
       return { ...FREE, withCosts: (record) => withCosts(record, call, Number.POSITIVE_INFINITY) }
-    const known = left ?? this.#counts.leftOf(tenant.name, limits)
-    const amounts = toReserve(call, candidates, known, left !== undefined)
-    const { headers, settle } = await this.#reserveUnder(context, tenant.name, limits, amounts)
+    const known = {
+      nanoUsd: left ?? this.#counts.leftOf(tenant.name, limits, 'nanoUsd'),
+      tokens: this.#counts.leftOf(tenant.name, limits, 'tokens'),
+    }
+    const { amounts, likely } = toReserve(call, candidates, known, left !== undefined)
+    const { headers, settle } = await this.#reserveUnder(context, tenant.name, limits, amounts, likely)
     const hasBudget = limits.some(({ what }) => what === 'nanoUsd')
     const reserved = hasBudget ? amounts.nanoUsd : Number.POSITIVE_INFINITY
     return {
@@ -121,16 +124,34 @@ export class Quota {
    * Reserves a request of which tokens and dollars are known later, or never; it counts as one request, however it
    * ends.
    *
-   * @param least what it takes of the limits until it is settled
+   * @param least what it takes of the limits until it is settled, by what is left of a budget as far as is known
    * @throws GatewayError as `reserve`
    */
   async reserveRequest(
     context: RequestContext,
     principal: Principal,
-    least: Amounts = ONE_REQUEST,
+    least: (left: number | null) => Amounts = () => ONE_REQUEST,
   ): Promise<{ headers: Headers; settle(used?: Amounts): void }> {
-    const { headers, settle } = await this.#reserve(context, principal, least)
-    return { headers, settle: (used = ONE_REQUEST) => settle(used) }
+    const { tenant, keyId, user } = principal
+    const limits = limitsOf(tenant, keyId, user)
+    const amounts = least(this.#counts.leftOf(tenant.name, limits, 'nanoUsd'))
+    const reserve = async (of: Amounts, requestId = context.requestId) => {
+      const { headers, settle } = await this.#reserveUnder(
+        { requestId, snapshot: context.snapshot },
+        tenant.name,
+        limits,
+        of,
+      )
+      return { headers, settle: (used = ONE_REQUEST) => settle(used) }
+    }
+    try {
+      return await reserve(amounts)
+    } catch (error) {
+      // Others have spent more than was known.
+      const less = error instanceof BudgetError ? least(error.left) : amounts
+      if (less.nanoUsd >= amounts.nanoUsd) throw error
+      return reserve(less, `${context.requestId}+`)
+    }
   }
 
   /** Whether `refuseKnown` would refuse anybody. */
@@ -180,34 +201,48 @@ export class Quota {
     for (const owed of all) owed.stop()
   }
 
-  #reserve(context: RequestContext, { tenant, keyId, user }: Principal, amounts: Amounts) {
-    return this.#reserveUnder(context, tenant.name, limitsOf(tenant, keyId, user), amounts)
+  async #reserveUnder(
+    context: Pick<RequestContext, 'requestId' | 'snapshot'>,
+    tenant: string,
+    limits: Limit[],
+    amounts: Amounts,
+    likely = amounts,
+  ): Promise<{ headers: Headers; settle: Settle }> {
+    if (limits.length === 0) return UNLIMITED
+    try {
+      return await this.#reserveAll(context, tenant, limits, amounts, likely)
+    } catch (error) {
+      // More than is likely is a wish, where it is no money. The same id would be the same reservation.
+      if (!(error instanceof TokensError) || amounts.tokens === likely.tokens) throw error
+      const anew = { ...context, requestId: `${context.requestId}*` }
+      return this.#reserveAll(anew, tenant, limits, { ...amounts, tokens: likely.tokens }, likely)
+    }
   }
 
-  async #reserveUnder(
+  async #reserveAll(
     { requestId, snapshot: { config } }: Pick<RequestContext, 'requestId' | 'snapshot'>,
     tenant: string,
     limits: Limit[],
     amounts: Amounts,
+    likely: Amounts,
   ): Promise<{ headers: Headers; settle: Settle }> {
-    if (limits.length === 0) return UNLIMITED
     const ttlMs = config.timeouts.total_ms + TTL_MARGIN_MS
     const request = { tenant, id: requestId, limits, amounts, ttlMs }
     const owed = this.#owed.get(tenant)
-    if (owed && !owed.isSettling) return this.#reserveHere(request, config.limits.when_store_is_away)
+    if (owed && !owed.isSettling) return this.#reserveHere(request, likely, config.limits.when_store_is_away)
     let reservation: Reservation
     try {
       reservation = await this.#reserveThere(request)
     } catch (error) {
       this.#events.onStoreError('reserve')
-      return this.#reserveHere(request, config.limits.when_store_is_away, error)
+      return this.#reserveHere(request, likely, config.limits.when_store_is_away, error)
     }
     if (!reservation.granted) throw this.#refused(request, reservation)
     this.#known.granted(tenant, limits)
     const held = this.#counts.hold(tenant, limits, amounts)
     const at = Date.now()
     return {
-      headers: rateLimitHeaders(limits, reservation),
+      headers: rateLimitHeaders(limits, reservation, difference(amounts, likely)),
       settle: (used) => void this.#settle(request, held, used, at),
     }
   }
@@ -240,6 +275,7 @@ export class Quota {
   /** Decides without the store. @param error why it could not be asked just now */
   async #reserveHere(
     request: ReserveRequest,
+    likely: Amounts,
     policy: 'local' | 'refuse' | 'open',
     error?: unknown,
   ): Promise<{ headers: Headers; settle: Settle }> {
@@ -263,7 +299,10 @@ export class Quota {
     this.#known.granted(tenant, limits)
     this.#owedBy(tenant, error).began(request, held)
     return {
-      headers: { ...(reservation && rateLimitHeaders(limits, reservation)), ...COUNTED_HERE },
+      headers: {
+        ...(reservation && rateLimitHeaders(limits, reservation, difference(amounts, likely))),
+        ...COUNTED_HERE,
+      },
       settle: (used) => void this.#settle(request, held, used, at),
     }
   }

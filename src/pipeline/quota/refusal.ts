@@ -14,6 +14,9 @@ export class BudgetError extends GatewayError {
   }
 }
 
+/** More tokens than a minute has left. */
+export class TokensError extends GatewayError {}
+
 export function refusal(
   limits: readonly Limit[],
   { refusedBy, states }: Reservation,
@@ -46,6 +49,7 @@ export function refusal(
     headers,
   }
   const message = `Limit reached for this ${whose}: ${what} ${per} (${figures}). ${advice}`
+  if (refusedBy?.what === 'tokens') return new TokensError(message, options)
   if (!isBudget) return new GatewayError(message, options)
   return new BudgetError(leastLeft(limits, states) ?? 0, message, options)
 }

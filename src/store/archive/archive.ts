@@ -230,8 +230,8 @@ export class Archive {
   }
 
   /** Who has got another id since rows were archived. Kept with the archive by `saveMoves` alone. */
-  takeMoves(moves: readonly Move[]): void {
-    this.#moved.take(moves)
+  async takeMoves(moves: AsyncIterable<Move[]> | Iterable<Move[]>): Promise<void> {
+    for await (const some of moves) this.#moved.take(some)
   }
 
   presentId(tenant: string, user: string): string {

@@ -11,6 +11,8 @@ interface File {
   path: string
   start: number
   size: number
+  /** Behind its lines lies what the disk would not cut off: no more are written to it. */
+  isTorn?: true
 }
 
 /** `end`: for `advance`. */
@@ -58,6 +60,10 @@ export class ParkedLines {
     return this.#end - this.#once
   }
 
+  get end(): number {
+    return this.#end
+  }
+
   get bytesOnDisk(): number {
     return this.#end - (this.#files[0]?.start ?? this.#end)
   }
@@ -85,25 +91,29 @@ export class ParkedLines {
         this.#end += bytes
       }
     } catch (error) {
-      this.#cutBack(end)
+      this.cutBack(end)
       throw error
     }
     this.#once = areNew ? once : this.#end
     return [...written]
   }
 
-  #cutBack(end: number): void {
+  /** What was appended after `end` was not: where the disk refuses that, too, it is not read. */
+  cutBack(end: number): void {
     this.#end = end
-    while ((this.#files.at(-1)?.start ?? -1) >= end) rmSync(this.#files.pop()!.path, { force: true })
+    while ((this.#files.at(-1)?.start ?? -1) >= end) {
+      const { path } = this.#files.pop()!
+      isDone(() => rmSync(path, { force: true }))
+    }
     const last = this.#files.at(-1)
     if (!last) return
     last.size = end - last.start
-    truncateSync(last.path, last.size)
+    if (!isDone(() => truncateSync(last.path, last.size))) last.isTorn = true
   }
 
   #file(): File {
     const last = this.#files.at(-1)
-    if (last && last.size < this.#options.fileBytes) return last
+    if (last && !last.isTorn && last.size < this.#options.fileBytes) return last
     const file = { path: this.#options.nextPath(), start: this.#end, size: 0 }
     makeFolder(dirname(file.path), 0o700)
     this.#files.push(file)
@@ -160,6 +170,15 @@ export class ParkedLines {
 
   #dropFirst(): void {
     rmSync(this.#files.shift()!.path, { force: true })
+  }
+}
+
+function isDone(work: () => void): boolean {
+  try {
+    work()
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -109,17 +109,32 @@ export class Parked<Since = null> {
   }
 
   /**
-   * Parks lines of a tenant who waits, as far as there is room.
+   * Parks lines of tenants who wait, as far as there is room.
    *
    * @returns how many found room
-   * @throws Error where the disk refuses
+   * @throws Error where the disk refuses: then none were added
    */
+  addAll(byTenant: Iterable<readonly [tenant: string, lines: readonly string[]]>): number {
+    let added = 0
+    const before = new Map<Queue<Since>, number>()
+    try {
+      for (const [tenant, lines] of byTenant) {
+        const queue = this.#queues.get(tenant)
+        if (!queue) continue
+        const fitting = this.#fitting(lines)
+        before.set(queue, queue.lines.end)
+        this.#append(queue, lines.slice(0, fitting), true)
+        added += fitting
+      }
+    } catch (error) {
+      for (const [{ lines }, end] of before) this.#counted(lines, () => lines.cutBack(end))
+      throw error
+    }
+    return added
+  }
+
   add(tenant: string, lines: readonly string[]): number {
-    const queue = this.#queues.get(tenant)
-    if (!queue) return 0
-    const fitting = this.#fitting(lines)
-    this.#append(queue, lines.slice(0, fitting), true)
-    return fitting
+    return this.addAll([[tenant, lines]])
   }
 
   /** Tries to deliver what waits, of all or of one; resolves once it is known what came of it. */

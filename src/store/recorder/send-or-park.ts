@@ -33,39 +33,42 @@ export interface Sent {
  * @throws StoreError where nobody's get on
  */
 export async function sendOrPark(deps: SendOrParkDeps, rows: readonly Row[]): Promise<Sent> {
-  const { parked, sender } = deps
-  const failures = new Map<string, StoreError>()
+  const { parked } = deps
   const byTenant = Map.groupBy(rows, ({ record }) => record.tenant)
   const sent = new Set<string>()
+  const isToBeSent = (tenant: string) => !sent.has(tenant) && !parked.has(tenant)
+  try {
+    // Who waited while the others were sent may wait no more.
+    for (let left = [...byTenant]; left.length > 0; left = left.filter(([tenant]) => isToBeSent(tenant))) {
+      await park(deps, await send(deps, left, sent))
+    }
+    // All of them at once: what was put aside in part would be so once more, when the rows come again.
+    const theirs = [...byTenant].filter(([tenant]) => !sent.has(tenant))
+    const lines = theirs.map(([tenant, some]) => [tenant, some.map(lineOf)] as const)
+    const waiting = parked.addAll(lines)
+    const taken = [...byTenant].flatMap(([tenant, some]) => (sent.has(tenant) ? some : []))
+    return { taken, waiting, lost: rows.length - taken.length - waiting }
+  } catch (error) {
+    throw new StoreError('The store is away, and the disk refuses', { cause: error })
+  }
+}
+
+/** Sends the rows of tenants who don't wait. @returns why those of some could not be sent */
+async function send(
+  { parked, sender }: SendOrParkDeps,
+  rows: readonly (readonly [tenant: string, Row[]])[],
+  sent: Set<string>,
+): Promise<Map<string, StoreError>> {
+  const failures = new Map<string, StoreError>()
   await Promise.all(
-    [...byTenant].map(async ([tenant, theirs]) => {
+    rows.map(async ([tenant, theirs]) => {
       if (parked.has(tenant)) return
       const failure = await inTime(failureOf(sender.send(theirs)), PATIENCE_MS, () => new StoreError('no answer yet'))
       if (failure) failures.set(tenant, failure)
       else sent.add(tenant)
     }),
   )
-  const taken: Row[] = []
-  const returned: Row[] = []
-  let [waiting, lost] = [0, 0]
-  try {
-    await park(deps, failures)
-    for (const [tenant, theirs] of byTenant) {
-      if (sent.has(tenant) || !parked.has(tenant)) {
-        // Who waited before the others were sent may wait no more.
-        ;(sent.has(tenant) ? taken : returned).push(...theirs)
-        continue
-      }
-      const fit = parked.add(tenant, theirs.map(lineOf))
-      waiting += fit
-      lost += theirs.length - fit
-    }
-  } catch (error) {
-    throw new StoreError('The store is away, and the disk refuses', { cause: error })
-  }
-  if (returned.length === 0) return { taken, waiting, lost }
-  const rest = await sendOrPark(deps, returned)
-  return { taken: [...taken, ...rest.taken], waiting: waiting + rest.waiting, lost: lost + rest.lost }
+  return failures
 }
 
 /** From now on these wait; what the store took of them in the last seconds may be lost with it. */

@@ -41,10 +41,13 @@ export class RedisAccess {
     this.ask(tenant, () => this.#script(script, on, args))
 
   readonly runPatiently = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
-    this.#guardOf(tenant).run(
-      () => this.#script(script, on, args),
-      this.#deadlineMs,
-      this.#deadlineMs * PATIENCE_FACTOR,
+    this.#told(
+      tenant,
+      this.#guardOf(tenant).run(
+        () => this.#script(script, on, args),
+        this.#deadlineMs,
+        this.#deadlineMs * PATIENCE_FACTOR,
+      ),
     )
 
   readonly runLong = (tenant: string, script: Script, on: string[], args: Argument[]): Promise<unknown> =>
@@ -61,7 +64,17 @@ export class RedisAccess {
 
   #run<T>(tenant: string, command: () => Promise<T>, deadlineMs = this.#deadlineMs): Promise<T> {
     if (this.#trouble.isFatal) return Promise.reject(new StoreError(`Redis is refused: ${this.#trouble.current}`))
-    return this.#guardOf(tenant).run(command, deadlineMs)
+    return this.#told(tenant, this.#guardOf(tenant).run(command, deadlineMs))
+  }
+
+  /** Of a cluster it is told whose part failed. */
+  #told<T>(of: string, work: Promise<T>): Promise<T> {
+    if (!this.isDivided) return work
+    return work.catch((error: unknown) => {
+      if (!(error instanceof StoreError)) throw error
+      const whose = of.startsWith('pr:') ? of : `tenant '${of}'`
+      throw new StoreError(`${error.message} (the part of ${whose})`, { mayBeDone: error.mayBeDone, cause: error })
+    })
   }
 
   close(): void {

@@ -51,6 +51,7 @@ export const CARRIED: Readonly<Record<string, RowType>> = {
   limit: 'budget',
   erased: 'erasure',
   moved: 'move',
+  'moved-until': 'move',
   former: 'move',
 }
 

@@ -38,6 +38,8 @@ export const edges = (tenant: string, id: string) => `${tag(tenant)}edges:${id}`
 export const edgeOrder = (tenant: string, id: string) => `${tag(tenant)}edge-order:${id}`
 /** Present ids of users who have got another one, by former ones. */
 export const moved = (tenant: string) => `${tag(tenant)}moved`
+/** When each of those is forgotten: a hash has one time for all. */
+export const movedUntil = (tenant: string) => `${tag(tenant)}moved-until`
 /** Ids that a user has had. */
 export const former = (tenant: string, id: string) => `${tag(tenant)}former:${id}`
 /** Part of the key under which the user's vectors are sealed. */

@@ -1,7 +1,6 @@
 import type { Move } from '../store.ts'
 import type { RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
-import { ofTenantAway } from './nodes.ts'
 
 /** As many as `note-move.lua` takes: more than secrets are in use at once. */
 const MOST_IDS = 16
@@ -20,7 +19,8 @@ export class RedisMoves {
   /** @param unless keys: where one of them is there, nobody moves. @returns whether it is remembered */
   async note(tenant: string, from: string, to: string, unless: readonly string[]): Promise<boolean> {
     const before = await this.former(tenant, from)
-    const on = [keys.moved(tenant), keys.former(tenant, from), keys.former(tenant, to), ...unless]
+    const sets = [keys.former(tenant, from), keys.former(tenant, to)]
+    const on = [keys.moved(tenant), ...sets, keys.movedUntil(tenant), ...unless]
     const args = [this.#rememberMs, to, ...[from, ...before].slice(0, MOST_IDS)]
     return (await this.#redis.runLong(tenant, 'note-move', on, args)) === 1
   }
@@ -46,12 +46,14 @@ export class RedisMoves {
   async forget(tenant: string, user: string): Promise<void> {
     const before = await this.former(tenant, user)
     await this.#redis.askLong(tenant, () => this.#redis.client.hdel(keys.moved(tenant), user, ...before))
+    await this.#redis.askLong(tenant, () => this.#redis.client.zrem(keys.movedUntil(tenant), user, ...before))
     await this.#redis.askLong(tenant, () => this.#redis.client.del(keys.former(tenant, user)))
   }
 
-  async *list(): AsyncGenerator<Move[]> {
+  async *list(only?: string): AsyncGenerator<Move[]> {
     const { client } = this.#redis
-    for (const tenant of await this.#redis.askLong(keys.TENANTS, () => client.smembers(keys.TENANTS))) {
+    const all = () => this.#redis.askLong(keys.TENANTS, () => client.smembers(keys.TENANTS))
+    for (const tenant of only === undefined ? await all() : [only]) {
       let cursor = '0'
       do {
         const [next, moves] = await this.#page(tenant, cursor)
@@ -63,17 +65,13 @@ export class RedisMoves {
 
   async #page(tenant: string, cursor: string): Promise<[next: string, moves: Move[]]> {
     const { client } = this.#redis
-    try {
-      const [next, fields] = await this.#redis.askLong(tenant, () =>
-        client.hscan(keys.moved(tenant), cursor, 'COUNT', FIELDS_A_SCAN),
-      )
-      const moves: Move[] = []
-      for (let i = 0; i < fields.length; i += 2) {
-        moves.push({ tenant, from: fields[i] as string, to: fields[i + 1] as string })
-      }
-      return [next, moves]
-    } catch (error) {
-      throw ofTenantAway(this.#redis, tenant, error)
+    const [next, fields] = await this.#redis.askLong(tenant, () =>
+      client.hscan(keys.moved(tenant), cursor, 'COUNT', FIELDS_A_SCAN),
+    )
+    const moves: Move[] = []
+    for (let i = 0; i < fields.length; i += 2) {
+      moves.push({ tenant, from: fields[i] as string, to: fields[i + 1] as string })
     }
+    return [next, moves]
   }
 }

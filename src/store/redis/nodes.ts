@@ -56,14 +56,8 @@ export async function askNode<T>(redis: RedisAccess, node: Redis, command: () =>
     return await redis.askLong(keys.NODES, command)
   } catch (error) {
     if (!(error instanceof StoreError) || !redis.isDivided) throw error
-    throw new StoreError(`${addressOf(node)} is away: ${error.message}`, { cause: error })
+    throw new StoreError(`${addressOf(node)} is away: ${error.message}`, { mayBeDone: error.mayBeDone, cause: error })
   }
-}
-
-/** What is thrown on: who reads of all tenants is told whose part is not there. */
-export function ofTenantAway(redis: RedisAccess, tenant: string, error: unknown): unknown {
-  if (!(error instanceof StoreError) || !redis.isDivided) return error
-  return new StoreError(`the part of tenant '${tenant}' is away: ${error.message}`, { cause: error })
 }
 
 const slotOf = (tenant: string): number => new Command('get', [keys.tag(tenant)]).getSlot() ?? 0

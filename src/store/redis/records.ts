@@ -24,7 +24,6 @@ import type { RedisAccess } from './access.ts'
 import { jsonArgument } from './commands.ts'
 import * as keys from './keys.ts'
 import type { RedisMoves } from './moves.ts'
-import { ofTenantAway } from './nodes.ts'
 import type { SharedRows } from './shared-rows.ts'
 import {
   entryOf,
@@ -324,13 +323,9 @@ export class RedisRecords {
         user === undefined
           ? readStream<T>(this.#streamPages(tenant, stream), readKept, filter)
           : readUserLog<T>(this.#userPages(tenant, user, kind, stream), readKept, filter)
-      try {
-        for await (const documents of batches) {
-          await this.#moves.rename(tenant, documents)
-          yield [tenant, documents]
-        }
-      } catch (error) {
-        throw ofTenantAway(this.#redis, tenant, error)
+      for await (const documents of batches) {
+        await this.#moves.rename(tenant, documents)
+        yield [tenant, documents]
       }
     }
   }

@@ -125,7 +125,7 @@ export class RedisStore implements BackupStore {
     moveUser(this.#redis, this.#moves, tenant, from, to, this.#retentionMs)
   readonly presentIds: Store['presentIds'] = (tenant, users) => this.#moves.present(tenant, users)
   readonly formerIds: Store['formerIds'] = (tenant, user) => this.#moves.former(tenant, user)
-  readonly listMoves: Store['listMoves'] = () => this.#moves.list()
+  readonly listMoves: Store['listMoves'] = (tenant) => this.#moves.list(tenant)
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before, from) =>
     this.#users.dropIdleUsers(tenant, before, from)

@@ -54,10 +54,11 @@ export class SqliteMoves {
     })
   }
 
-  async *list(): AsyncGenerator<Move[]> {
-    for (let after = ['', '']; ; ) {
+  async *list(only?: string): AsyncGenerator<Move[]> {
+    for (let after = [only ?? '', '']; ; ) {
       const [tenant = '', former = ''] = after
-      const rows = await this.#file.read(() => this.#file.sql.listMoves.all(tenant, former, MOVES_A_PAGE))
+      const page = await this.#file.read(() => this.#file.sql.listMoves.all(tenant, former, MOVES_A_PAGE))
+      const rows = only === undefined ? page : page.filter((row) => row.tenant === only)
       const last = rows.at(-1)
       if (!last) return
       after = [String(last.tenant), String(last.former)]

@@ -108,7 +108,7 @@ export class SqliteStore implements BackupStore {
     moveUser({ file: this.#file, limits: this.limits, moves: this.#moves }, tenant, from, to, this.#retentionMs)
   readonly presentIds: Store['presentIds'] = (tenant, users) => this.#moves.present(tenant, users)
   readonly formerIds: Store['formerIds'] = (tenant, user) => this.#moves.former(tenant, user)
-  readonly listMoves: Store['listMoves'] = () => this.#moves.list()
+  readonly listMoves: Store['listMoves'] = (tenant) => this.#moves.list(tenant)
   readonly touchUser: Store['touchUser'] = (tenant, user) => this.#users.touchUser(tenant, user)
   readonly dropIdleUsers: Store['dropIdleUsers'] = (tenant, before) => this.#users.dropIdleUsers(tenant, before)
 

@@ -44,9 +44,33 @@ describe('what a request in another format has beside its texts', () => {
     ['of a screen', { type: 'computer_call_output', output: { type: 'computer_screenshot', image_url: DATA } }],
   ])('is a picture %s', (_, item) => {
     const { mediaChars, ...counted } = attached({}, { items: [item] })
-    expect(counted).toEqual({ tokens: 1_200, unlikely: 3_600 })
+    expect(counted).toMatchObject({ tokens: 1_200, pictures: 1 })
     expect(mediaChars).toBe(DATA.length)
   })
+})
+
+test.each([
+  ['of a chat', [{ type: 'web_search' }], undefined],
+  ['of another format', [], { tools: [{ type: 'web_search_20250305', name: 'a' }] }],
+  ['of an aggregator', [{ type: 'openrouter:web_search' }], undefined],
+])('what a tool %s finds that the provider runs is as long as a file', (_, tools, asGiven) => {
+  expect(attached({ tools }, asGiven).most).toBe(FILE)
+  expect(attached({ tools }, asGiven).tokens).toBe(0)
+})
+
+test('a sound is at most as long as it can be pressed', () => {
+  const of = (data: string) =>
+    attached({ messages: [{ role: 'user', content: [{ type: 'input_audio', input_audio: { data } }] }] }).most
+  expect(of(DATA)).toBe(10_000)
+  expect(of(`UklGR${DATA}`)).toBe(1_251)
+})
+
+test.each([
+  [{ detail: 'original' }, true],
+  [{ detail: 'high' }, false],
+])('a picture with %j is in all details: %s', (more, isInDetail) => {
+  const part = { type: 'image_url', image_url: { url: 'https://example.com/a.png', ...more } }
+  expect(attached({ messages: [{ role: 'user', content: [part] }] })).toMatchObject({ pictures: 1, isInDetail })
 })
 
 describe('what a model answered, and comes back', () => {
@@ -54,7 +78,7 @@ describe('what a model answered, and comes back', () => {
     const images = [{ type: 'image_url', image_url: { url: `data:image/png;base64,${DATA}` } }]
     expect(attached({ messages: [{ role: 'assistant', content: 'a', images }] })).toMatchObject({
       tokens: 1_200,
-      unlikely: 3_600,
+      pictures: 1,
     })
     const audio = { id: 'audio_1', data: DATA }
     expect(attached({ messages: [{ role: 'assistant', content: null, audio }] }).tokens).toBeLessThan(1_010)

@@ -94,6 +94,30 @@ describe('without the store', () => {
     expect(at[0]).toBeGreaterThan(0)
   })
 
+  test('a minute that is used up stays so to its end, and fades in the next one, as it does in the store', () => {
+    const minute = limit({ what: 'requests', window: 'minute', max: 15 })
+    counts.told(T, [minute], [told(15, 60_000)], null)
+    vi.advanceTimersByTime(40_000)
+    expect(grants([minute], {}, 1, 20)).toBe(0)
+    vi.advanceTimersByTime(14_000)
+    expect(grants([minute], {}, 1, 20)).toBe(0)
+    vi.advanceTimersByTime(26_000)
+    expect(grants([minute], {}, 1, 20)).toBe(5)
+    vi.advanceTimersByTime(120_000)
+    expect(grants([minute], {}, 1, 20)).toBe(15)
+  })
+
+  test('of a minute, what the store counts of the one before goes on fading', () => {
+    const minute = limit({ what: 'requests', window: 'minute', max: 15 })
+    vi.advanceTimersByTime(50_000)
+    counts.told(T, [minute], [told(15, 10_000)], null)
+    vi.advanceTimersByTime(10_000 + 20_000)
+    // Ten of the minute before, and five of this one.
+    counts.told(T, [minute], [told(15, 40_000)], null)
+    vi.advanceTimersByTime(20_000)
+    expect(grants([minute], {}, 1, 20)).toBe(5)
+  })
+
   test('at once: no more than a share are in work, and each that ends makes room', () => {
     const flight = limit({ what: 'requests', window: 'flight', max: 4 })
     const first = counts.reserve(T, [flight], amounts(), 2).held
@@ -157,9 +181,18 @@ test('a request that was counted anew is not brought back a second time', () => 
 
 test('what is left of the budget with the least left, as far as it is known', () => {
   const [day, month] = [limit(), limit({ window: 'month', max: 1_000 })]
-  expect(counts.leftOf(T, [day, month])).toBeNull()
+  expect(counts.leftOf(T, [day, month], 'nanoUsd')).toBeNull()
   counts.told(T, [day, month], [told(40), told(950)], null)
-  expect(counts.leftOf(T, [day, month])).toBe(50)
+  expect(counts.leftOf(T, [day, month], 'nanoUsd')).toBe(50)
   counts.reserve(T, [day, month], amounts({ nanoUsd: 20 }), 1)
-  expect(counts.leftOf(T, [day, month])).toBe(30)
+  expect(counts.leftOf(T, [day, month], 'nanoUsd')).toBe(30)
+})
+
+test('what is left of tokens a minute, which fade', () => {
+  const minute = limit({ what: 'tokens', window: 'minute', max: 1_000 })
+  counts.told(T, [minute], [told(400)], null)
+  expect(counts.leftOf(T, [minute], 'nanoUsd')).toBeNull()
+  expect(counts.leftOf(T, [minute], 'tokens')).toBeGreaterThanOrEqual(600)
+  counts.reserve(T, [minute], amounts({ tokens: 600 }), 1)
+  expect(counts.leftOf(T, [minute], 'tokens')).toBeLessThan(100)
 })

@@ -19,7 +19,10 @@ import { anInteraction } from '../../store/records.ts'
 
 const CHEAP = candidate('cheap', { price: { input: 1, output: 10 } })
 const DEAR = candidate('dear', { price: { input: 100, output: 1_000 } })
+/** Of a prompt: what is likely, and at most, a token a byte. */
 const PROMPT = 1.5 * 100 + 64
+const MOST = 4 * 100 + 64
+const UNKNOWN = { nanoUsd: null, tokens: null }
 
 const tenantOf = (of: object): Tenant => {
   const config = (configSchema.parse({ tenants: [{ name: 'acme', ...of }] }) as Config).tenants[0]!
@@ -38,11 +41,11 @@ describe('what a request takes at most', () => {
     expect(mostOf(callOf({ max_tokens: 50 }), CHEAP)).toEqual({
       requests: 1,
       tokens: PROMPT + 50,
-      nanoUsd: (PROMPT * 1 + 50 * 10) * 1e3,
+      nanoUsd: (MOST * 1 + 50 * 10) * 1e3,
     })
     expect(mostOf(callOf({ max_tokens: 50, n: 8 }), CHEAP)).toMatchObject({
       tokens: PROMPT + 8 * 50,
-      nanoUsd: (PROMPT + 8 * 50 * 10) * 1e3,
+      nanoUsd: (MOST + 8 * 50 * 10) * 1e3,
     })
     expect(mostOf(callOf({ max_tokens: 50, n: 0 }), CHEAP).tokens).toBe(PROMPT + 50)
   })
@@ -52,30 +55,97 @@ describe('what a request takes at most', () => {
       ['max_tokens', 'max_completion_tokens'],
       ['max_completion_tokens', 'max_tokens'],
     ] as const) {
-      expect(mostOf(callOf({ [small]: 10, [large]: 12_000 }), CHEAP).nanoUsd).toBe((PROMPT + 12_000 * 10) * 1e3)
+      expect(mostOf(callOf({ [small]: 10, [large]: 12_000 }), CHEAP).nanoUsd).toBe((MOST + 12_000 * 10) * 1e3)
     }
     const brief = { ...CHEAP, maxOutputTokens: 100 }
     for (const bound of [{}, { max_tokens: 5_000 }]) {
-      expect(mostOf(callOf(bound), brief).nanoUsd).toBe((PROMPT + 100 * 10) * 1e3)
+      expect(mostOf(callOf(bound), brief).nanoUsd).toBe((MOST + 100 * 10) * 1e3)
     }
-    expect(mostOf(callOf({}), CHEAP).nanoUsd).toBe((PROMPT + (100_000 - 100) * 10) * 1e3)
+    expect(mostOf(callOf({}), CHEAP).nanoUsd).toBe((MOST + (100_000 - 100) * 10) * 1e3)
   })
 
   it('is at the price of what is written into a cache, where that is higher', () => {
     const cached = { ...CHEAP, price: { input: 1, output: 10, cacheWrite: 2 } }
-    expect(mostOf(callOf({ max_tokens: 1 }), cached).nanoUsd).toBe((PROMPT * 2 + 10) * 1e3)
+    expect(mostOf(callOf({ max_tokens: 1 }), cached).nanoUsd).toBe((MOST * 2 + 10) * 1e3)
+  })
+
+  it('is twice the price of reading where a cache is asked to keep it for an hour', () => {
+    const cached = { ...CHEAP, price: { input: 1, output: 10, cacheWrite: 1.25 } }
+    const mark = { cache_control: { type: 'ephemeral', ttl: '1h' } }
+    const part = { type: 'text', text: 'a', ...mark }
+    for (const body of [mark, { messages: [{ role: 'user', content: [part] }] }, { tools: [{ type: 'x', ...mark }] }]) {
+      const { nanoUsd } = mostOf(callOf({ max_tokens: 1, ...body }), cached)
+      expect(nanoUsd / (MOST * 2 * 1e3)).toBeGreaterThanOrEqual(1)
+    }
+    expect(mostOf(callOf({ max_tokens: 1, messages: [{ ...mark, content: 'a', role: 'user' }] }), CHEAP).nanoUsd).toBe(
+      mostOf(callOf({ max_tokens: 1, messages: [{ ...mark, content: 'a', role: 'user' }] }), {
+        ...CHEAP,
+        price: { input: 1, output: 10, cacheWrite: 1 },
+      }).nanoUsd /
+        2 +
+        5e3,
+    )
+  })
+
+  it('is at the price of a long prompt, where it may be one', () => {
+    const price = { input: 1, output: 10, above: [{ tokens: MOST - 1, input: 2, output: 15 }] }
+    expect(mostOf(callOf({ max_tokens: 50 }), { ...CHEAP, price }).nanoUsd).toBe((MOST * 2 + 50 * 15) * 1e3)
+    const longer = { ...price, above: [{ ...price.above[0]!, tokens: MOST }] }
+    expect(mostOf(callOf({ max_tokens: 50 }), { ...CHEAP, price: longer }).nanoUsd).toBe((MOST * 1 + 50 * 10) * 1e3)
+  })
+
+  it('is no longer than a context window, and no shorter than is likely', () => {
+    const small = { ...CHEAP, contextWindow: 300 }
+    expect(mostOf(callOf({ max_tokens: 50 }), small).nanoUsd).toBe((300 * 1 + 50 * 10) * 1e3)
+    expect(mostOf(callOf({ max_tokens: 50 }), { ...small, contextWindow: 150 }).nanoUsd).toBe((214 + 50 * 10) * 1e3)
+  })
+
+  it('has room for thoughts that the bound of an answer does not count', () => {
+    const thinks = (of: object) => mostOf(callOf({ max_tokens: 50, ...of }), CHEAP).nanoUsd
+    // The words themselves may be a part of a prompt as well.
+    expect(thinks({ thinking_budget: 1_000 }) - (MOST + 15 + 1_050 * 10) * 1e3).toBeLessThanOrEqual(0)
+    expect(thinks({ thinking_budget: 1_000 })).toBeGreaterThanOrEqual((MOST + 1_050 * 10) * 1e3)
+    expect(thinks({ enable_thinking: true })).toBeGreaterThanOrEqual((MOST + (50 + 99_900) * 10) * 1e3)
+    expect(thinks({ enable_thinking: false })).toBe((MOST + 50 * 10) * 1e3)
+    const minded = { ...CHEAP, defaults: { thinking_budget: 1_000 } }
+    expect(mostOf(callOf({ max_tokens: 50 }), minded).nanoUsd).toBe((MOST + 1_050 * 10) * 1e3)
+  })
+
+  it('has room for what providers say of tools, and of the form of an answer', () => {
+    for (const field of ['tools', 'functions']) {
+      const { nanoUsd } = mostOf(callOf({ max_tokens: 50, [field]: [] }), CHEAP)
+      expect(nanoUsd).toBe((400 + 1_024 + 50 * 10) * 1e3)
+    }
+  })
+
+  it('of tokens a minute is what is likely, and more where there is room', () => {
+    const call = callOf({ max_tokens: 50 })
+    const [likely, most] = [PROMPT + 50, MOST + 50]
+    const reserved = (tokens: number | null) => toReserve(call, [CHEAP], { ...UNKNOWN, tokens }, false).amounts.tokens
+    expect([null, 0, likely, likely + 800, likely + 80_000].map(reserved)).toEqual([
+      ...[likely, likely, likely],
+      likely + 100,
+      most,
+    ])
+    expect(toReserve(call, [CHEAP], { ...UNKNOWN, tokens: 1e6 }, false).likely.tokens).toBe(likely)
+  })
+
+  it('is told as what it is likely to be', () => {
+    const { amounts, likely } = toReserve(callOf({}), [CHEAP], UNKNOWN, false)
+    expect(amounts.nanoUsd).toBe((MOST + (100_000 - 100) * 10) * 1e3)
+    expect(likely.nanoUsd).toBe((PROMPT + 4_096 * 10) * 1e3)
   })
 
   it('of several candidates is that of the dearest; those fit that cost no more than is left', () => {
     const call = callOf({ max_tokens: 50 })
-    expect(toReserve(call, [DEAR, CHEAP], null, false)).toEqual(mostOf(call, DEAR))
-    expect(toReserve(call, [CHEAP, DEAR], null, false)).toEqual(mostOf(call, DEAR))
+    expect(toReserve(call, [DEAR, CHEAP], UNKNOWN, false).amounts).toEqual(mostOf(call, DEAR))
+    expect(toReserve(call, [CHEAP, DEAR], UNKNOWN, false).amounts).toEqual(mostOf(call, DEAR))
     expect(affordable(call, [CHEAP, DEAR], mostOf(call, CHEAP).nanoUsd)).toEqual([CHEAP])
     expect(affordable(call, [CHEAP, DEAR], mostOf(call, CHEAP).nanoUsd - 1)).toEqual([])
   })
 
   it('is bounded by what the prompt leaves of a budget, where nothing else bounds it', () => {
-    const paid = (PROMPT + 70 * 10) * 1e3
+    const paid = (MOST + 70 * 10) * 1e3
     expect(mostTokens(callOf({}), CHEAP, paid)).toBe(70)
     expect(mostTokens(callOf({ max_tokens: 1_000 }), CHEAP, paid)).toBeNull()
     expect(mostTokens(callOf({}), CHEAP, Number.MAX_VALUE)).toBeNull()
@@ -181,6 +251,35 @@ describe('a quota', () => {
     grant.settle(anInteraction({ costUsd: 0.25, usageEstimated: false, attempts: [] }))
     await until(async () => (await settled(tenant, 'nanoUsd')) === 0.25e9)
     expect(await settled(tenant, 'nanoUsd')).toBe(0.25e9)
+  })
+
+  it('tells what is left as if a prompt were what is likely, while more of it is reserved', async () => {
+    const tenant = tenantOf({ limits: { usd_per_day: 1, tokens_per_minute: 100_000 } })
+    const call = callOf({ max_tokens: 50 }, tenant, [CHEAP])
+    const first = await quota.reserve(context(), call)
+    expect(first.headers).toMatchObject({
+      'x-ratelimit-remaining-tokens': String(100_000 - PROMPT - 50),
+      'x-router-budget-remaining-usd': ((1e9 - (PROMPT + 500) * 1e3) / 1e9).toFixed(6),
+    })
+    first.settle(null)
+    const second = await quota.reserve(context(), call)
+    expect(await settled(tenant, 'tokens')).toBe(MOST + 50)
+    expect(second.headers['x-ratelimit-remaining-tokens']).toBe(String(100_000 - PROMPT - 50))
+  })
+
+  it('lets in whom a minute has room for as is likely, whatever others hold beyond', async () => {
+    const likely = PROMPT + 50
+    const tenant = tenantOf({ limits: { tokens_per_minute: 2 * likely + 100 } })
+    const call = callOf({ max_tokens: 50 }, tenant, [CHEAP])
+    // Another replica has let in as much, of which nothing is known here yet.
+    ;(await quota.reserve(context(), call)).settle(null)
+    await until(async () => (await settled(tenant, 'tokens')) === 0)
+    const limits = limitsOf(tenant, 'k1', 'ann')
+    const amounts = { ...NO_AMOUNTS, tokens: likely + 90 }
+    await store.limits.reserve({ tenant: 'acme', id: 'other', limits, amounts, ttlMs: 60_000 })
+    await quota.reserve(context(), call)
+    expect(await settled(tenant, 'tokens')).toBe(2 * likely + 90)
+    await expect(quota.reserve(context(), call)).rejects.toMatchObject({ status: 429 })
   })
 
   it('gives all back where there was no answer', async () => {

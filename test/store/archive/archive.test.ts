@@ -306,14 +306,14 @@ describe.each(Object.keys(PLACES) as (keyof typeof PLACES)[])('%s', { timeout: 1
       await moveRows(store, archive, { before: TODAY, tenant: 'acme' })
       await store.commitUser('acme', MARKER, aUser())
       await store.moveUser('acme', MARKER, 'between')
-      for await (const moves of store.listMoves()) archive.takeMoves(moves)
+      await archive.takeMoves(store.listMoves())
       await archive.saveMoves()
       const ids = async () => (await all(archive.read('interaction', { tenant: 'acme', user: 'present' }))).length
       expect(await ids()).toBe(0)
       // The archive knows of the first move alone, and learns of the second.
       await archive.close()
       archive = await Archive.open(place)
-      archive.takeMoves([{ tenant: 'acme', from: 'between', to: 'present' }])
+      await archive.takeMoves([[{ tenant: 'acme', from: 'between', to: 'present' }]])
       expect(await ids()).toBe(theirs.length)
       expect(await holds(MARKER)).toBe(false)
       await withFormerIds(store, { former: () => [] }).eraseUser('acme', 'present')

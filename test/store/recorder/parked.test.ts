@@ -1,8 +1,10 @@
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import fs, { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { Parked } from '../../../src/store/recorder/parked.ts'
+import { ParkedLines } from '../../../src/store/recorder/parked-lines.ts'
 import { StoreError } from '../../../src/store/store.ts'
 
 let dir: string
@@ -121,4 +123,55 @@ test('what was delivered gives way to what was not; what has no room is refused,
   await parked.flush()
   expect(got).toEqual(LINES.slice(0, fit))
   await parked.close()
+})
+
+test('where the disk refuses half-way, nothing was put aside: what comes again is there once', async () => {
+  const got: string[] = []
+  const parked = new Parked({
+    ...{ dir, maxBytes: 1e9, keepMs: KEEP_MS, ...NOTHING },
+    deliver: async ({ lines }) => void got.push(...lines),
+  })
+  for (const tenant of ['acme', 'bell']) parked.begin(tenant, [], new StoreError('away'))
+  // The second tenant's file can't be made, and then not the next one's of the first.
+  const next = (file: number) => join(dir, `${String(file).padStart(6, '0')}.ndjson`)
+  mkdirSync(next(2))
+  const lines = ['1', '2', '3']
+  const all = ['acme', 'bell'].map((tenant) => [tenant, lines.map((line) => `${tenant} ${line}`)] as const)
+  expect(() => parked.addAll(all)).toThrow(/EISDIR/)
+  expect(parked.pendingBytes).toBe(0)
+  expect(parked.addAll(all)).toBe(6)
+  await parked.flush()
+  expect(got.toSorted()).toEqual(all.flatMap(([, theirs]) => theirs))
+  await parked.close()
+})
+
+test('what the disk neither takes whole nor cuts off is not read, nor written behind', () => {
+  let files = 0
+  const lines = new ParkedLines({ fileBytes: 1e6, keepMs: KEEP_MS, nextPath: () => join(dir, `${++files}.ndjson`) })
+  lines.append(['first', 'second'], true)
+  const refused = () => {
+    throw Object.assign(new Error('no'), { code: 'EIO' })
+  }
+  const { writeSync } = fs
+  const half = vi.spyOn(fs, 'writeSync').mockImplementationOnce(((fd: number, bytes: Buffer) => {
+    writeSync(fd, bytes, 0, 3)
+    refused()
+  }) as never)
+  const cut = vi.spyOn(fs, 'truncateSync').mockImplementationOnce(refused as never)
+  syncBuiltinESMExports()
+  try {
+    expect(() => lines.append(['third'], true)).toThrow('no')
+    expect([half, cut].map((spy) => spy.mock.calls.length)).toEqual([1, 1])
+  } finally {
+    vi.restoreAllMocks()
+    syncBuiltinESMExports()
+  }
+  lines.append(['third', 'fourth'], true)
+  const read: string[] = []
+  for (let batch = lines.next(1e6); batch; batch = lines.next(1e6)) {
+    read.push(...batch.lines)
+    lines.advance(batch.end)
+  }
+  expect(read).toEqual(['first', 'second', 'third', 'fourth'])
+  expect(lines.pendingBytes).toBe(0)
 })
