@@ -340,7 +340,7 @@ async function onRedis() {
   }
 }
 
-if (wants('bodies') || wants('floods') || wants('profile')) await onSqlite()
+if (['bodies', 'floods', 'kept', 'profile'].some(wants)) await onSqlite()
 if (wants('large')) await onLarge()
 if (wants('redis')) await onRedis()
 await upstream.close()
