@@ -20,12 +20,6 @@ export type Job =
   | { op: 'believe'; key: number; job: BeliefJob }
   | { op: 'release'; key: number }
 
-/** In order; whoever asks sends some together, and is answered likewise. */
-export interface Asked {
-  id: number
-  job: Job
-}
-
 /** Results by operation. */
 export interface Results {
   load: ArtifactFiles

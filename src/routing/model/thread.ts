@@ -2,12 +2,11 @@ import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { endWorker } from '../../runtime/end-worker.ts'
-import { microBatch } from '../../runtime/micro-batch.ts'
 import '../../runtime/no-telemetry.ts'
 import { ArtifactError } from '../artifact/error.ts'
 import type { ArtifactFiles } from '../artifact/types.ts'
 import type { BeliefJob, Believed, SentTensors } from './belief-job.ts'
-import { type Answer, type Asked, type Job, type LearningGraph, MODEL_THREAD, type Results } from './jobs.ts'
+import { type Answer, type Job, type LearningGraph, MODEL_THREAD, type Results } from './jobs.ts'
 
 /** What was loaded, and its name in the thread. */
 interface Loaded {
@@ -44,8 +43,6 @@ class ModelThread {
   /** Artifacts that the running thread has open. */
   readonly #open = new Set<number>()
   #foreseen: { directory: string; publicKey: string | null; loading: Promise<Loaded> } | null = null
-  /** Rewards that leave in one message, and what they hand over. */
-  #gathered: { asked: Asked[]; give: ArrayBuffer[] } = { asked: [], give: [] }
   #idle: NodeJS.Timeout | undefined
   /** Of a thread that goes because it has nothing to do. */
   #ending: Promise<void> | undefined
@@ -115,7 +112,6 @@ class ModelThread {
 
   /** Ends the thread after its pending jobs; the next job starts another. */
   async stop(): Promise<void> {
-    this.#sendGathered()
     if (this.#worker) await endWorker(this.#worker)
   }
 
@@ -134,31 +130,14 @@ class ModelThread {
       // A process that waits for nothing else must not end before the answer.
       if (this.#waiting.size === 0) this.#worker?.ref()
       this.#waiting.set(id, { resolve, reject })
-      this.#gathered.asked.push({ id, job })
-      this.#gathered.give.push(...give)
-      // Each message wakes a thread, which costs more than what is in it.
-      if (job.op === 'believe') microBatch(this.#sendGathered)
-      else this.#sendGathered()
+      this.#worker?.postMessage({ id, job }, give)
     })
-  }
-
-  #sendGathered = (): void => {
-    const { asked, give } = this.#gathered
-    if (asked.length === 0) return
-    this.#gathered = { asked: [], give: [] }
-    try {
-      this.#worker?.postMessage(asked, give)
-    } catch (error) {
-      for (const { id } of asked) this.#settle({ id, error: (error as Error).message, check: null })
-    }
   }
 
   #start(): Worker {
     const worker = new Worker(ENTRY, { eval: true, workerData: MODEL_THREAD })
     worker.unref()
-    worker.on('message', (answers: Answer[]) => {
-      for (const answer of answers) this.#settle(answer)
-    })
+    worker.on('message', (answer: Answer) => this.#settle(answer))
     worker.on('error', (error: Error) => this.#died(worker, error))
     worker.on('exit', () => this.#died(worker, new Error('The model thread ended.')))
     return worker
@@ -188,7 +167,6 @@ class ModelThread {
     if (this.#worker !== worker) return
     this.#worker = null
     this.#open.clear()
-    this.#gathered = { asked: [], give: [] }
     const failed = [...this.#waiting.values()]
     this.#waiting.clear()
     for (const { reject } of failed) reject(error)

@@ -8,16 +8,7 @@ import type { ArtifactFiles, Graph } from '../artifact/types.ts'
 import type { Believed, SentTensors } from './belief-job.ts'
 import { type Believer, believe } from './believe.ts'
 import { believeTogether, MOST_TOGETHER } from './believe-together.ts'
-import {
-  type Answer,
-  type Asked,
-  type Job,
-  LEARNING_GRAPHS,
-  type LearningGraph,
-  MODEL_THREAD,
-  type Results,
-  send,
-} from './jobs.ts'
+import { type Answer, type Job, LEARNING_GRAPHS, type LearningGraph, MODEL_THREAD, type Results, send } from './jobs.ts'
 import { openGraph } from './sessions.ts'
 import { runUser } from './user-graph.ts'
 
@@ -37,7 +28,7 @@ interface Opened {
   files: Pick<ArtifactFiles, 'manifest'>
 }
 
-type Message = Asked | typeof END
+type Message = { id: number; job: Job } | typeof END
 
 // One job after the other, in the order they came; rewards that came while another job ran are one.
 let queue = Promise.resolve()
@@ -46,10 +37,9 @@ const waiting: Message[] = []
 if (workerData === MODEL_THREAD) {
   // Each schema is used once: compiled, it would take longer.
   z.config({ jitless: true })
-  parentPort!.on('message', (message: Asked[] | typeof END) => {
-    const some: Message[] = message === END ? [END] : message
-    waiting.push(...some)
-    for (const _ of some) queue = queue.then(next)
+  parentPort!.on('message', (message: Message) => {
+    waiting.push(message)
+    queue = queue.then(next)
   })
 }
 
@@ -68,31 +58,26 @@ async function next(): Promise<void> {
         ),
       )
       .catch(() => null)
-    const made: Answer[] = []
     for (const [i, { id, job }] of together.entries()) {
       const result = found?.[i]
-      made.push(result ? { id, result } : await answerTo(id, job))
+      await answer(id, job, result ? Promise.resolve(result) : work(job))
     }
-    reply('believe', made)
     return
   }
-  reply(message.job.op, [await answerTo(message.id, message.job)])
+  await answer(message.id, message.job, work(message.job))
 }
 
-async function answerTo(id: number, job: Job): Promise<Answer> {
-  try {
-    return { id, result: await work(job) }
-  } catch (error) {
-    const check = error instanceof ArtifactError ? error.check : null
-    return { id, error: (error as Error).message, check }
-  }
-}
-
-const reply = (op: Job['op'], made: Answer[]): void =>
-  parentPort!.postMessage(
-    made,
-    made.flatMap((answer) => ('result' in answer ? buffersOf(op, answer.result) : [])),
+async function answer(id: number, job: Job, working: Promise<Results[keyof Results]>): Promise<void> {
+  const made: Answer = await working.then(
+    (result) => ({ id, result }),
+    (error: Error) => ({
+      id,
+      error: error.message,
+      check: error instanceof ArtifactError ? error.check : null,
+    }),
   )
+  parentPort!.postMessage(made, 'result' in made ? buffersOf(job, made.result) : [])
+}
 
 type Reward = { id: number; job: Extract<Job, { op: 'believe' }> }
 
@@ -164,7 +149,7 @@ async function believerOf({ graphs, files: { manifest } }: Opened): Promise<Beli
 }
 
 /** Outputs are handed over rather than copied: those of 64 rewards are half a megabyte. */
-function buffersOf(op: Job['op'], result: Results[keyof Results]): ArrayBuffer[] {
+function buffersOf({ op }: Job, result: Results[keyof Results]): ArrayBuffer[] {
   if (op === 'run') return Object.values(result as SentTensors).map(({ data }) => data.buffer as ArrayBuffer)
   if (op !== 'believe') return []
   const { sums, state, packed, last } = result as Believed
