@@ -217,7 +217,10 @@ export class Learner {
           stored = undefined
         }
       }
-      if (!(await this.#admits(tenant, speaker))) return 'paced'
+      if (!this.#isKnown(tenant, speaker)) {
+        if (stored === undefined) stored = await this.#store.loadUser(tenant, user)
+        if (!this.#admits(tenant, speaker, stored !== null)) return 'paced'
+      }
       let outcome: Outcome = 'learned'
       let first: Standing | null = null
       const by = propertiesOf(reward.kind).ofUser ? speaker : null
@@ -264,7 +267,10 @@ export class Learner {
   ): Promise<boolean> {
     const { user } = speaker
     return this.#queue.run(userKey(tenant, user), async () => {
-      if (!(await this.#admits(tenant, speaker))) return false
+      if (!this.#isKnown(tenant, speaker)) {
+        const isStored = (await this.#store.loadUserState(tenant, user)) !== null
+        if (!this.#admits(tenant, speaker, isStored)) return false
+      }
       await this.#compareAndSet(policy, tenant, user, async (stored) => ({
         next: { ...(stored ?? { ...NOBODY, policy: policy?.version ?? '' }), preferences },
         result: undefined,
@@ -273,13 +279,14 @@ export class Learner {
     })
   }
 
+  #isKnown(tenant: string, { user, vouched }: Speaker): boolean {
+    return vouched || this.#knownUsers.has(userKey(tenant, user))
+  }
+
   /** Ids that a key makes up must not fill the store. */
-  async #admits(tenant: string, { user, key, vouched }: Speaker): Promise<boolean> {
-    const id = userKey(tenant, user)
-    if (vouched || this.#knownUsers.has(id)) return true
-    const admits =
-      (await this.#store.loadUserState(tenant, user)) !== null || this.#newUsers.allows(userKey(tenant, key))
-    if (admits) this.#knownUsers.set(id, true)
+  #admits(tenant: string, { user, key }: Speaker, isStored: boolean): boolean {
+    const admits = isStored || this.#newUsers.allows(userKey(tenant, key))
+    if (admits) this.#knownUsers.set(userKey(tenant, user), true)
     return admits
   }
 

@@ -2,7 +2,7 @@
  * Scoring on the CPU and on a GPU: latency of one run and throughput, by batch; and the MiniLM embedder where its
  * folder is given.
  *
- *     node test/bench/device.ts [folder of a MiniLM embedder]
+ *     node test/bench/device.ts [folder of a MiniLM embedder] [--quick]
  */
 import { basename } from 'node:path'
 import { MinilmEmbedder } from '../../src/embedding/minilm-embedder.ts'
@@ -14,7 +14,8 @@ import { quantiles } from './harness/quantiles.ts'
 import { table } from './harness/tables.ts'
 
 const CANDIDATES = 12
-const ROUND_MS = 1_500
+const args = process.argv.slice(2)
+const ROUND_MS = args.includes('--quick') ? 50 : 1_500
 
 const folder = newestArtifact()
 
@@ -56,6 +57,7 @@ async function scoreOn(device: 'cpu' | 'cuda'): Promise<void> {
       prompt_tokens: new Tensor('float32', new Float32Array(batch).fill(80), [batch]),
       state: noise(batch, S),
       z: noise(CANDIDATES, Z),
+      anchor: noise(1, Z),
       cost_weight: new Tensor('float32', new Float32Array(batch).fill(-1), [batch]),
     }
     await measure(device, 'score.onnx, 12 candidates', batch, () => sessions.score.run(feeds))
@@ -75,7 +77,7 @@ async function embedOn(device: 'cpu' | 'cuda', minilm: string): Promise<void> {
 }
 
 const devices = hasCudaLibraries() ? (['cpu', 'cuda'] as const) : (['cpu'] as const)
-const minilm = process.argv[2]
+const minilm = args.find((word) => !word.startsWith('--'))
 for (const device of devices) {
   await scoreOn(device)
   if (minilm) await embedOn(device, minilm)

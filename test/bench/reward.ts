@@ -23,14 +23,18 @@ const ratings = Number(args.find((word) => !word.startsWith('--')) ?? 20)
 const people = await People.open()
 if (wants('--whole')) {
   console.log(
-    'us of CPU: look-up in memory, not | reward in memory (of it the request thread), not (the request thread)',
+    'us of CPU: look-up in memory, not | reward in memory (of it the request thread), eight at once, not in memory',
   )
   for (const many of [1, 20, 100, 512]) {
     const costs = await userCosts(people, many, many > 100 ? 50 : 200)
-    const [hot, cold, here, ofHere, away, ofAway] = [
-      ...[costs.hotUs, costs.coldUs, costs.rewardUs, costs.rewardThreadUs, costs.strangerUs, costs.strangerThreadUs],
-    ].map((us) => us.toFixed(0).padStart(6))
-    console.log(`${String(many).padStart(4)} ratings ${hot} ${cold} | ${here} (${ofHere}) ${away} (${ofAway})`)
+    const us = (all: number, ofThread?: number) =>
+      `${all.toFixed(0).padStart(6)}${ofThread === undefined ? '' : ` (${ofThread.toFixed(0).padStart(4)})`}`
+    const here = us(costs.rewardUs, costs.rewardThreadUs)
+    const together = us(costs.togetherUs, costs.togetherThreadUs)
+    const away = us(costs.strangerUs, costs.strangerThreadUs)
+    console.log(
+      `${String(many).padStart(4)} ratings ${us(costs.hotUs)} ${us(costs.coldUs)} | ${here} ${together} ${away}`,
+    )
   }
 }
 if (!wants('--parts')) process.exit(0)

@@ -96,6 +96,7 @@ for (const m of [12, 100]) {
       prompt_tokens: new Tensor('float32', new Float32Array(b).fill(100), [b]),
       state: new Tensor('float32', noise(b * S), [b, S]),
       z: new Tensor('float32', noise(m * Z), [m, Z]),
+      anchor: new Tensor('float32', noise(Z), [1, Z]),
       cost_weight: new Tensor('float32', new Float32Array(b).fill(-1), [b]),
     }
     if (m === 12 && b === 32) await blocking(feeds)

@@ -218,7 +218,7 @@ export const EVIDENCE: readonly Mutation[] = [
   {
     file: LEARNER,
     find: 'this.#newUsers.allows(userKey(tenant, key))',
-    replace: 'this.#newUsers.allows(userKey(tenant, id))',
+    replace: 'this.#newUsers.allows(userKey(tenant, user))',
     tests: [LEARNER_TEST],
     rule: 'new users are counted by key',
   },

@@ -21,11 +21,15 @@ export interface UserCosts {
   strangerUs: number
   rewardThreadUs: number
   strangerThreadUs: number
+  /** Likewise of users who are in memory and rate at the same time, eight of them. */
+  togetherUs: number
+  togetherThreadUs: number
   /** Of it, one run of `edge.onnx` for one reward: inevitable. */
   edgeUs: number
 }
 
 const MOST_REWARDED = 50
+const TOGETHER = 8
 
 const cpuUs = () => sumOf(process.cpuUsage())
 const threadUs = () => sumOf(process.threadCpuUsage())
@@ -97,28 +101,39 @@ async function rewardsOf(people: People, store: Store, count: number) {
     const outcome = await learner.apply(policy, given, { ...interaction, vouched: true })
     if (outcome !== 'learned') throw new Error(outcome)
   }
-  const all = async (by: Someone, round: string) => {
+  const all = async (by: Someone, round: string, inFlight = 1) => {
     const [from, ofThread] = [cpuUs(), threadUs()]
-    for (let n = 0; n < count; n++) await give(by, n, `${round}-${n}`)
+    let next = 0
+    const giving = async () => {
+      for (let n = next++; n < count; n = next++) await give(by, n, `${round}-${n}`)
+    }
+    await Promise.all(Array.from({ length: inFlight }, giving))
     return [(cpuUs() - from) / count, (threadUs() - ofThread) / count] as const
   }
-  const rounds: Record<'away' | 'here', (readonly [number, number])[]> = { away: [], here: [] }
+  const rounds: Record<'away' | 'here' | 'together', (readonly [number, number])[]> = {
+    away: [],
+    here: [],
+    together: [],
+  }
   for (let round = 0; round < 4; round++) {
     const by = someone()
     const [away, here] = [await all(by, `away-${round}`), await all(by, `here-${round}`)]
+    const together = await all(by, `together-${round}`, TOGETHER)
     await by.learner.close()
     by.states.close()
     // The first warms up.
     if (round === 0) continue
     rounds.away.push(away)
     rounds.here.push(here)
+    rounds.together.push(together)
   }
   const edges = people.edges(1, 3)
   const from = cpuUs()
   for (let i = 0; i < 100; i++) await messagesOf(policy, TENANT, edges, findInPool)
   const edgeUs = (cpuUs() - from) / 100
   const [[strangerUs, strangerThreadUs], [rewardUs, rewardThreadUs]] = [best(rounds.away), best(rounds.here)]
-  return { rewardUs, strangerUs, rewardThreadUs, strangerThreadUs, edgeUs }
+  const [togetherUs, togetherThreadUs] = best(rounds.together)
+  return { rewardUs, strangerUs, rewardThreadUs, strangerThreadUs, togetherUs, togetherThreadUs, edgeUs }
 }
 
 /** Of rounds: the one in which the machine had least else to do. */
