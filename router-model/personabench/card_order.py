@@ -20,11 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
 
-from personabench.ceilings import spearman, told_others, true_order
+from personabench.ceilings import auc, spearman, told_figures, told_others, told_questions, true_order
 from personabench.today import (
     AGENTS_TOOLS,
     CardsOnly,
-    auc,
     entries_of,
     model_of,
     spearman_interval,
@@ -70,11 +69,15 @@ class Order:
     """What the true means would reach on so many questions."""
     others_told: float
     """What the cards' figures would tell to who knows the means of all other LLMs: see `told_others`."""
+    figures_told: float
+    """So with all public figures that may be passed on: see `told_figures`."""
     kendall: float
     by_price: float
     pairs: float
     """Share of pairs of LLMs, question by question, of which the better one is predicted to be better."""
     auc: float
+    questions_told: float
+    """AUC that a text tells to who knows the outcomes of all other questions: see `told_questions`."""
     quality: float
     real: float
     spread: float
@@ -124,9 +127,11 @@ def judged(
     kept = pool.quality[complete]
     chosen = float(np.take_along_axis(kept, out[complete].argmax(1)[:, None], 1).mean()) if len(kept) >= 6 else np.nan
     return _row(
-        name, router, pool.cards, mean(pool.quality), mean(out), mean(plain), mean(blind),
+        name, router, pool.cards, [models.get(card.name, card.name) for card in pool.cards],
+        mean(pool.quality), mean(out), mean(plain), mean(blind),
         queries=len(pool.queries), truth=true_order(pool.quality), pairs=_pairs(out, pool.quality),
         auc=float(np.nanmean(within)) if np.isfinite(within).any() else float("nan"),
+        questions_told=told_questions(query, pool.quality),
         best=float(kept.mean(0).max()) if len(kept) >= 6 else float("nan"), chosen=chosen,
         random=float(kept.mean()) if len(kept) >= 6 else float("nan"),
     )  # fmt: skip
@@ -157,9 +162,10 @@ def of_means(
     blind = predicted(_without(cards, models, tables, kind, rows), tools) if kind else out
     chosen = int(out.argmax())
     return _row(
-        name, router, cards, truth, out, predicted(cards, 0) if tools else out, blind,
+        name, router, cards, [model_of(row) for row in rows], truth, out, predicted(cards, 0) if tools else out, blind,
         queries=len(texts), truth=float("nan"),
-        pairs=float("nan"), auc=float("nan"), best=float(truth.max()), chosen=float(truth[chosen]),
+        pairs=float("nan"), auc=float("nan"), questions_told=float("nan"),
+        best=float(truth.max()), chosen=float(truth[chosen]),
         random=float(truth.mean()),
     )  # fmt: skip
 
@@ -168,6 +174,7 @@ def _row(
     name: str,
     router: CardsOnly,
     cards: Sequence[Card],
+    models: Sequence[str],
     real: Floats,
     out: Floats,
     plain: Floats,
@@ -187,6 +194,7 @@ def _row(
         texts_alone=spearman(plain, real),
         without_its_kind=spearman(blind, real),
         others_told=told_others(router.figures(cards), real),
+        figures_told=told_figures(router.figures(cards), models, real),
         kendall=float(kendalltau(out, real).statistic),
         by_price=spearman(price[known], real[known]),
         quality=float(out.mean()),
@@ -338,8 +346,8 @@ def order(
 def _table(title: str, found: Sequence[Order]) -> Table:
     table = Table(title=f"Order of LLMs by card alone, sets whole: {title}")
     for head in ("set", "LLMs", "questions", "rho", "texts alone", "without its kind", "true order", "others told",
-                 "tau", "by price", "pairs", "AUC", "mean predicted / real", "spread", "slope",
-                 "best / by quality / random"):  # fmt: skip
+                 "figures told", "tau", "by price", "pairs", "AUC", "questions told", "mean predicted / real",
+                 "spread", "slope", "best / by quality / random"):  # fmt: skip
         table.add_column(head)
     for one in found:
         table.add_row(
@@ -348,17 +356,20 @@ def _table(title: str, found: Sequence[Order]) -> Table:
             str(one.queries),
             f"{one.spearman:.2f} [{one.low:.2f}, {one.high:.2f}]",
             *(f"{x:.2f}" for x in (one.texts_alone, one.without_its_kind, one.truth)),
-            *(f"{x:.2f}" for x in (one.others_told, one.kendall, one.by_price)),
-            *(f"{x:.2f}" for x in (one.pairs, one.auc)),
+            *(f"{x:.2f}" for x in (one.others_told, one.figures_told, one.kendall)),
+            *(f"{x:.2f}" for x in (one.by_price, one.pairs, one.auc, one.questions_told)),
             f"{one.quality:.2f} / {one.real:.2f}",
             f"{one.spread:.2f}",
             f"{one.slope:.2f}",
             f"{one.best:.3f} / {one.chosen:.3f} / {one.random:.3f}",
         )
     mean = lambda name: float(np.nanmean([getattr(one, name) for one in found]))  # noqa: E731
+    best = float(np.mean([np.nanmax([one.spearman, one.others_told, one.figures_told]) for one in found]))
     table.caption = (
         f"mean rho {mean('spearman'):.2f}, texts alone {mean('texts_alone'):.2f}, without its kind "
-        f"{mean('without_its_kind'):.2f}, others told {mean('others_told'):.2f}; "
-        f"least {min(one.spearman for one in found):.2f}; mean AUC {mean('auc'):.3f}"
+        f"{mean('without_its_kind'):.2f}, others told {mean('others_told'):.2f}, figures told "
+        f"{mean('figures_told'):.2f}, the best of cards and both {best:.2f}; least "
+        f"{min(one.spearman for one in found):.2f}; mean AUC {mean('auc'):.3f}, questions told "
+        f"{mean('questions_told'):.3f}"
     )
     return table

@@ -1,5 +1,5 @@
-"""What a rank correlation over LLMs can reach at all: with the truth itself, measured on other questions, and with one
-public figure alone.
+"""What a rank correlation over LLMs can reach at all: with the truth itself, measured on other questions, with one
+public figure alone, with all of them and the truth of other LLMs; and what a text can tell of who will solve it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from personabench.predictors import ridge
 from router_model.data.cards import known_ability
 
 Floats = NDArray[np.float32]
@@ -22,6 +23,9 @@ TRUTHS = 400  # ways that the true means may lie
 LEAST_VARIANCE = 1e-6
 LEAST_SPREAD = 1e-6
 RIDGE = 3.0  # on figures of deviation 1
+RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0)
+REACHES = (0.5, 1.0, 2.0)  # of a Gaussian process, in usual distances between LLMs
+PARTS = 10  # of the questions, each predicted by all others
 
 
 def spearman(x: Floats, y: Floats) -> float:
@@ -86,6 +90,92 @@ def told_others(figures: Floats, real: Floats) -> float:
     # What a regression without the i-th row misses of it.
     missed = (centred - hat @ centred) / (1 - np.diag(hat))
     return spearman((real - missed).astype(np.float32), real)
+
+
+def told_figures(cards: Floats, models: Sequence[str], real: Floats) -> float:
+    """As `told_others` from all public figures that may be passed on (`config/abilities.json`) beside those of cards
+    [M, F]: the best of ridge regressions and Gaussian processes of several strengths, each leaving the LLM out that it
+    predicts. Which is best is chosen with the truth at hand, so nobody could know it beforehand.
+    """
+    apart = np.hstack([_standard(cards.astype(np.float64)), _standard(_public(models))])
+    distance = np.sqrt(np.square(apart[:, None] - apart[None]).sum(-1))
+    if not (distance > LEAST_SPREAD).any():
+        return float("nan")
+    usual = float(np.median(distance[distance > LEAST_SPREAD]))
+    linear = apart @ apart.T
+    processes = [len(apart) * np.exp(-0.5 * np.square(distance / (reach * usual))) for reach in REACHES]
+    found = [spearman(_left_out(kernel, real, ridge), real) for kernel in (linear, *processes) for ridge in RIDGES]
+    known = [one for one in found if np.isfinite(one)]
+    return max(known, default=float("nan"))
+
+
+def told_questions(texts: Floats, quality: Floats) -> float:
+    """What texts [Q, E] tell, within one LLM, of what it solves, to who knows the outcomes [Q, M] of all other
+    questions of this very set: mean over LLMs of the AUC of ridge regressions, one for each LLM or one for the share of
+    LLMs that solve a question, whichever strength and kind is best.
+    """
+    part = np.random.default_rng(0).permutation(len(texts)) % PARTS
+    asked = np.isfinite(quality)
+    many = np.flatnonzero([len(set((quality[asked[:, m], m] > 0.5).tolist())) > 1 for m in range(quality.shape[1])])
+    if not len(many):
+        return float("nan")
+    relative = quality - np.nanmean(quality, 0)
+    shared = np.where(asked.any(1), np.where(asked, relative, 0.0).sum(1) / np.maximum(asked.sum(1), 1), np.nan)
+    found = []
+    for strength in RIDGES:
+        alike = _on_other_parts(texts, shared, part, strength)
+        own = [_on_other_parts(texts, quality[:, m], part, strength) for m in many]
+        for of in (own, [alike] * len(many)):
+            each = [auc(x[asked[:, m]], quality[asked[:, m], m] > 0.5) for x, m in zip(of, many, strict=True)]
+            found.append(float(np.mean(each)))
+    return max(found)
+
+
+def auc(score: Floats, good: NDArray[np.bool_]) -> float:
+    """Probability that a solved query scores above an unsolved one."""
+    n, m = int(good.sum()), int((~good).sum())
+    if not n or not m:
+        return float("nan")
+    return float((rankdata(score)[good].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def _on_other_parts(texts: Floats, target: Floats, part: NDArray[np.int64], strength: float) -> Floats:
+    """Predictions [Q] of a ridge regression that saw the targets of all other parts, NaN where not known."""
+    made = np.zeros(len(texts), dtype=np.float32)
+    known, scale = np.isfinite(target), float(texts.std(0).mean()) or 1.0
+    for one in range(PARTS):
+        there = known & (part != one)
+        if there.sum() > 1:
+            fitted = ridge(strength)(texts[there] / scale, target[there, None])
+            made[part == one] = fitted(texts[part == one] / scale)[:, 0]
+    return made
+
+
+def _left_out(kernel: Doubles, real: Floats, strength: float) -> Floats:
+    """What all others predict of each, from a kernel [M, M]."""
+    n = len(real)
+    centre = np.eye(n) - 1 / n
+    kernel = centre @ kernel @ centre
+    hat = kernel @ np.linalg.inv(kernel + strength * np.eye(n)) + 1 / n
+    missed = (real - hat @ real) / (1 - np.diag(hat))
+    return np.asarray(real - missed, dtype=np.float32)
+
+
+def _standard(values: Doubles) -> Doubles:
+    """Columns of mean 0 and deviation 1, 0 where not known; those that tell nothing apart are left out."""
+    with np.errstate(invalid="ignore"):
+        spread = np.nanstd(values, 0) if len(values) else np.zeros(values.shape[1])
+    kept = values[:, np.isfinite(spread) & (spread > LEAST_SPREAD)]
+    return np.nan_to_num((kept - np.nanmean(kept, 0)) / np.nanstd(kept, 0)) if kept.size else np.zeros((len(values), 0))
+
+
+def _public(models: Sequence[str]) -> Doubles:
+    """Public figures [M, figures], NaN where an LLM has none; of at least three LLMs each."""
+    known = [(known_ability(model) or {}).get("figures", {}) for model in models]
+    names = sorted({name for each in known for name in each})
+    rows = [[float(each[name]["value"]) if name in each else np.nan for name in names] for each in known]
+    made = np.array(rows, dtype=np.float64).reshape(len(models), len(names))
+    return made[:, np.isfinite(made).sum(0) >= 3]
 
 
 def _means(left: Doubles) -> Doubles:

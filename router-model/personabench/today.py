@@ -17,9 +17,9 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import rankdata
 
 from personabench.ceilings import (
+    auc,
     best_figure,
     half_against_half,
     like_with_like,
@@ -157,14 +157,6 @@ def spearman_interval(x: Floats, y: Floats, seed: int = 0) -> tuple[float, float
     drawn = [spearman(x[i], y[i]) for i in rng.integers(0, len(x), (DRAWS, len(x)))]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(low), float(high)
-
-
-def auc(score: Floats, good: NDArray[np.bool_]) -> float:
-    """Probability that a solved query scores above an unsolved one."""
-    n, m = int(good.sum()), int((~good).sum())
-    if not n or not m:
-        return float("nan")
-    return float((rankdata(score)[good].sum() - n * (n + 1) / 2) / (n * m))
 
 
 def judge(router: CardsOnly, pool: Pool, raw: dict[str, Any], whole: Pool, models: Mapping[str, str]) -> Found:

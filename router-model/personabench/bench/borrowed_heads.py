@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from personabench.baselines.exact_reading import ExactReading
 from personabench.baselines.regression import BestRegression
 from personabench.baselines.simple import TruePopulation, TrueTastes
 from personabench.bench.artifact_router import ArtifactRouter
@@ -56,6 +57,19 @@ class BorrowedPopulation(TruePopulation):
         """The artifact to borrow from."""
         self.folder = folder
         self.name = f"{TruePopulation.name}, on the graph's heads"
+
+    def fit(self, known: Known) -> None:
+        """Replace the heads, then as ever."""
+        super().fit(borrow(known, self.folder))
+
+
+class BorrowedExact(ExactReading):
+    """The same bound for who reads each rating by what is believed of its user: what the graph could learn at most."""
+
+    def __init__(self, folder: Path) -> None:
+        """The artifact to borrow from."""
+        self.folder = folder
+        self.name = f"{ExactReading.name}, on the graph's heads"
 
     def fit(self, known: Known) -> None:
         """Replace the heads, then as ever."""

@@ -15,7 +15,7 @@ from personabench.baselines.personalized_router import PersonalizedRouter
 from personabench.baselines.population_taste import NonPersonal, cluster_fitter, multi_layer, nearest_neighbours
 from personabench.baselines.regression import BestRegression, Regression
 from personabench.bench.artifact_router import ArtifactRouter
-from personabench.bench.borrowed_heads import BorrowedHeads, BorrowedPopulation, BorrowedTastes
+from personabench.bench.borrowed_heads import BorrowedExact, BorrowedHeads, BorrowedPopulation, BorrowedTastes
 from personabench.bench.contestant import Contestant
 from personabench.bench.retrained_router import RetrainedRouter
 from personabench.bench.run import Factory
@@ -52,6 +52,7 @@ QUICK = ("random", "cheapest", "best-single", "regression-gaussian", "regression
 BORROWED: Mapping[str, Callable[[Path], Contestant]] = {
     "regression-graph-heads": BorrowedHeads,
     "true-population-graph-heads": BorrowedPopulation,
+    "exact-population-graph-heads": BorrowedExact,
     "true-tastes-graph-heads": BorrowedTastes,
     "careful": lambda path: ArtifactRouter(path, "graph router, risk .2", risk=0.2),
     "careful-baseline": lambda path: ArtifactRouter(

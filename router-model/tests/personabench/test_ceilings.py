@@ -12,10 +12,12 @@ from personabench.ceilings import (
     like_with_like,
     on_other_folds,
     spearman,
+    told_figures,
     told_others,
+    told_questions,
     true_order,
 )
-from router_model.data.cards import known_ability
+from router_model.data.cards import abilities, known_ability
 
 
 def outcomes(queries: int, spread: float) -> np.ndarray:
@@ -102,3 +104,23 @@ def test_figures_tell_of_an_llm_what_they_told_of_the_others_and_no_more() -> No
 
     by_hand = np.array([alone(i) for i in range(30)], dtype=np.float32)
     assert told_others(figures, real) == pytest.approx(spearman(by_hand, real))
+
+
+def test_public_figures_tell_of_an_llm_beside_its_card() -> None:
+    models = [name for name, entry in abilities().items() if {"gpqa", "mmlu_pro"} <= set(entry["figures"])][:24]
+    assert len(models) > 12
+    real = np.array([known_ability(name)["figures"]["gpqa"]["value"] for name in models], dtype=np.float32)
+    cards = np.zeros((len(models), 2), dtype=np.float32)
+    assert told_figures(cards, models, real) > 0.8
+    assert np.isnan(told_figures(cards, [f"no-such-model-{i}" for i in range(len(models))], real))
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.5])
+def test_texts_tell_what_they_hold_of_what_an_llm_solves_and_no_more(missing: float) -> None:
+    rng = np.random.default_rng(6)
+    texts = rng.normal(size=(300, 4)).astype(np.float32)
+    quality = (texts[:, :1] + 0.3 * rng.normal(size=(300, 5)) > 0).astype(np.float32)
+    quality[rng.random(quality.shape) < missing] = np.nan
+    assert told_questions(texts, quality) > 0.9
+    assert told_questions(texts, rng.permutation(quality)) < 0.65
+    assert np.isnan(told_questions(texts, np.ones_like(quality)))

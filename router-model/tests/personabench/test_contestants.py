@@ -114,7 +114,9 @@ def test_drawn_weights_spread_as_the_session_says_it_doubts(name, episodes, arti
     assert np.abs(drawn.mean(0) - mean).mean() < 0.2 * std.mean()
 
 
-@pytest.mark.parametrize("name", ["true-population-graph-heads", "true-tastes-graph-heads"])
+@pytest.mark.parametrize(
+    "name", ["true-population-graph-heads", "exact-population-graph-heads", "true-tastes-graph-heads"]
+)
 def test_bounds_borrow_the_artifacts_reading_of_unseen_queries_alone(name, episodes, artifact):
     episode = episodes("dense")
     bound = BORROWED[name](artifact)
