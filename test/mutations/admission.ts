@@ -176,4 +176,25 @@ export const ADMISSION: readonly Mutation[] = [
     tests: ['test/learning/sources/ghost.test.ts'],
     rule: 'a question that is dear for the rival alone is not asked again',
   },
+  {
+    file: 'src/runtime/cohort.ts',
+    find: 'if (inCompany()) atEndOfTick(goOn)',
+    replace: 'if (false) atEndOfTick(goOn)',
+    tests: ['test/runtime/cohort.test.ts'],
+    rule: 'requests in company take their steps side by side',
+  },
+  {
+    file: 'src/runtime/engine.ts',
+    find: '--retain-maps-for-n-gc=1000',
+    replace: '--retain-maps-for-n-gc=2',
+    tests: ['test/runtime/engine.test.ts'],
+    rule: 'optimised code outlives full collections while no request is in work',
+  },
+  {
+    file: 'src/pipeline/context.ts',
+    find: 'if (this.isDraining) outgoing.shouldKeepAlive = false',
+    replace: '',
+    tests: ['test/pipeline/context.test.ts'],
+    rule: 'whoever begins after the end was announced is told that their connection ends',
+  },
 ]
