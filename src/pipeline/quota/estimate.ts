@@ -18,7 +18,8 @@ const MOST_ANSWERS = 2 ** 20
 /** The estimate of a prompt may be too low: other scripts, other vocabularies, and text that providers add. */
 const PROMPT_MARGIN = { factor: 1.5, tokens: 64 }
 /**
- * As `promptTokens` counts texts. None has more tokens than bytes: vocabularies are made of bytes, or fall back on them.
+ * As `promptTokens` counts texts. None has more tokens than bytes: vocabularies are made of bytes, or fall back on
+ * them.
  */
 const BYTES_PER_TOKEN = 4
 /** What providers say of tools, and of the form of an answer, before those themselves (Claude: some 700 tokens). */

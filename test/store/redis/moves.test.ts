@@ -22,10 +22,10 @@ test('who moved long ago is forgotten as others move, each in their own time', a
     expect((await moved()).length).toBe(100 - 64 + 2)
     await store.moveUser('acme', 'bob-now', 'bob-then')
     expect(await moved()).toEqual(['ann>ann-now', 'bob-now>bob-then', 'bob>bob-then'])
-    expect((await client.zrange(until as string, 0, -1)).sort()).toEqual(['ann', 'bob', 'bob-now'])
+    expect((await client.zrange(until as string, '0', '-1')).sort()).toEqual(['ann', 'bob', 'bob-now'])
     await store.eraseUser('acme', 'bob-then')
     expect(await moved()).toEqual(['ann>ann-now'])
-    expect(await client.zrange(until as string, 0, -1)).toEqual(['ann'])
+    expect(await client.zrange(until as string, '0', '-1')).toEqual(['ann'])
   } finally {
     await store.close()
     client.disconnect()
