@@ -28,7 +28,7 @@ export function addLog(program: Command, configPath: () => string): void {
       const { withFormerNames } = await import('../../learning/former-names.ts')
       await withStore(configPath(), async (opened, config) => {
         checkTenant(config, tenant)
-        await withLog(opened, archive, async (log) => {
+        await withLog(opened, { tenant, ...(archive !== undefined && { archive }) }, async (log) => {
           const store = withFormerNames(log, () => config)
           const report = await makeReport(store, { tenant, since, until })
           const gains = await gainsOfTenant(store, config, tenant, report.policies)
@@ -59,14 +59,14 @@ export function addLog(program: Command, configPath: () => string): void {
       })
       await withStore(configPath(), async (store, config) => {
         checkTenant(config, options.tenant)
-        const { archive, tenant, since, until } = options
+        const { tenant, since, until } = options
         const filter = {
           ...(tenant !== undefined && { tenant }),
           ...(since !== undefined && { since }),
           ...(until !== undefined && { until }),
         }
         const { open } = await vectorsOf(store, config)
-        await withLog(store, archive, (log) => exportRecords(log, filter, writeOut, open))
+        await withLog(store, options, (log) => exportRecords(log, filter, writeOut, open))
       })
     })
 
@@ -91,8 +91,12 @@ interface ReportOptions {
   archive?: string
 }
 
-/** @param path of an archive, whose rows are the store's then. @throws ArchiveError */
-async function withLog<T>(store: Store, path: string | undefined, work: (log: Store) => Promise<T>): Promise<T> {
+/** With an archive, the store's rows are those of both, but for who was erased. @throws ArchiveError, StoreError */
+async function withLog<T>(
+  store: Store,
+  { archive: path, tenant }: { archive?: string; tenant?: string },
+  work: (log: Store) => Promise<T>,
+): Promise<T> {
   if (path === undefined) return work(store)
   const { overridden } = await import('../../candidates/overridden-store.ts')
   const { Archive } = await import('../../store/archive/archive.ts')
@@ -101,6 +105,7 @@ async function withLog<T>(store: Store, path: string | undefined, work: (log: St
   try {
     if ((await archive.tenants()).length === 0) process.stderr.write(`${path}: nothing is archived there.\n`)
     for await (const moves of store.listMoves()) archive.takeMoves(moves)
+    archive.leaveOut(await store.listErasures(tenant))
     return await work(overridden(store, withArchive(store, archive)))
   } finally {
     await archive.close()
