@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { JWTVerifyGetKey } from 'jose'
+import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 
@@ -16,16 +16,32 @@ const keys = new WeakMap<UserTokenConfig, Uint8Array | JWTVerifyGetKey>()
 
 type Jose = typeof import('jose')
 
-function keyOf({ createRemoteJWKSet }: Jose, config: UserTokenConfig): Uint8Array | JWTVerifyGetKey {
+function keyOf(jose: Jose, config: UserTokenConfig): Uint8Array | JWTVerifyGetKey {
   let key = keys.get(config)
   if (!key) {
     key =
       config.secret !== undefined
         ? new TextEncoder().encode(config.secret)
-        : createRemoteJWKSet(new URL(config.jwks_url ?? ''))
+        : publishedKeys(jose, new URL(config.jwks_url ?? ''))
     keys.set(config, key)
   }
   return key
+}
+
+/** Whatever keeps the keys away: no token can be told to be wrong. */
+class KeysAway extends Error {}
+
+function publishedKeys({ createRemoteJWKSet, errors }: Jose, url: URL): JWTVerifyGetKey {
+  const find = createRemoteJWKSet(url)
+  const ofTheToken = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
+  return async (header, token) => {
+    try {
+      return await find(header, token)
+    } catch (error) {
+      if (ofTheToken.some((kind) => error instanceof kind)) throw error
+      throw new KeysAway('the keys for user tokens are away', { cause: error })
+    }
+  }
 }
 
 /**
@@ -55,14 +71,36 @@ async function verified(config: UserTokenConfig, token: string): Promise<string>
   const key = keyOf(jose, config)
   let user: unknown
   try {
-    const { payload } =
-      key instanceof Uint8Array ? await jose.jwtVerify(token, key, options) : await jose.jwtVerify(token, key, options)
+    const payload = await payloadOf(jose, token, key, options)
     user = payload[claim]
   } catch (error) {
     throw refusalOf(jose, error, config.header)
   }
   if (typeof user === 'string' && user !== '') return user
   throw invalid(`The user token in '${config.header}' has no claim '${claim}' with text.`)
+}
+
+async function payloadOf(
+  { jwtVerify, errors }: Jose,
+  token: string,
+  key: Uint8Array | JWTVerifyGetKey,
+  options: JWTVerifyOptions,
+): Promise<JWTPayload> {
+  if (key instanceof Uint8Array) return (await jwtVerify(token, key, options)).payload
+  try {
+    return (await jwtVerify(token, key, options)).payload
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+    // A token that names no key, while its issuer has several of the kind: one of them it may be.
+    for await (const one of error) {
+      try {
+        return (await jwtVerify(token, one, options)).payload
+      } catch (inner) {
+        if (!(inner instanceof errors.JWSSignatureVerificationFailed) && !(inner instanceof TypeError)) throw inner
+      }
+    }
+    throw new errors.JWSSignatureVerificationFailed()
+  }
 }
 
 function refusalOf({ errors }: Jose, error: unknown, header: string): GatewayError {
@@ -73,7 +111,8 @@ function refusalOf({ errors }: Jose, error: unknown, header: string): GatewayErr
   if (error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JWKSNoMatchingKey) {
     return invalid(`The signature of the user token in '${header}' is not valid.`)
   }
-  if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout)) {
+  // A TypeError: a key that is too short for what the token names.
+  if (error instanceof errors.JOSEError || error instanceof TypeError) {
     return invalid(`The user token in '${header}' can't be read.`)
   }
   return new GatewayError('The keys for user tokens are not available right now.', {
@@ -81,7 +120,7 @@ function refusalOf({ errors }: Jose, error: unknown, header: string): GatewayErr
     type: 'api_error',
     code: 'user_token_keys_unavailable',
     retryAfterS: 1,
-    cause: error,
+    cause: error instanceof KeysAway ? error.cause : error,
   })
 }
 

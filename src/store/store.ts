@@ -333,8 +333,8 @@ export interface Store {
    */
   dropInteractions(rows: readonly InteractionRecord[]): Promise<void>
   dropRewards(rows: readonly RewardRecord[]): Promise<void>
-  /** Who was erased, as long as that is remembered. */
-  listErasures(): Promise<Erasure[]>
+  /** Who was erased, of a tenant or of all, as long as that is remembered. */
+  listErasures(tenant?: string): Promise<Erasure[]>
   /** Whether this user was, not their tenant. */
   wasErased(tenant: string, user: string): Promise<boolean>
 

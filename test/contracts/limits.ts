@@ -309,7 +309,7 @@ export function limitsContract(current: () => Store, open: () => Promise<Store>)
       state: 'done',
       response,
     })
-  })
+  }, 120_000)
 
   test("a tenant's kept answers have a bound in bytes: the oldest go, claims stay, others' are untouched", async () => {
     const store = current()

@@ -224,6 +224,7 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
           { tenant: gone, userHash: '', at: expect.any(Number) },
         ])
         for (const { at } of noted) expect(at).toBeGreaterThanOrEqual(before - 1_000)
+        expect(await store.listErasures(t)).toEqual(noted.filter((erasure) => erasure.tenant === t))
       })
 
       test('keeps every interaction once, field by field', async () => {

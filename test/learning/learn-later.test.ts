@@ -46,6 +46,24 @@ test('a tenant that has most waiting gives up its last for one that has less; no
   later.close()
 })
 
+test('who is erased while theirs is being learned takes nobody else’s reward along', async () => {
+  const later = new LearnLater({ log: { warn() {}, error() {} } as never, everyMs: 1 })
+  const learned: string[] = []
+  const held = Promise.withResolvers<void>()
+  const begun = Promise.withResolvers<void>()
+  later.add('acme', 'ann', () => {
+    begun.resolve()
+    return held.promise
+  })
+  for (const name of ['second', 'third']) later.add('acme', 'bob', async () => learned.push(name))
+  await begun.promise
+  later.forget('acme', 'ann')
+  held.resolve()
+  await until(() => learned.length === 2)
+  expect(learned).toEqual(['second', 'third'])
+  later.close()
+})
+
 test('it is said that rewards are left to the log, also where one that waits is given up for another', () => {
   const said: unknown[] = []
   const log = { warn: (...about: unknown[]) => said.push(about), error() {} }

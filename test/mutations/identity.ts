@@ -180,6 +180,13 @@ export const IDENTITY: readonly Mutation[] = [
   },
   {
     file: 'src/pipeline/user-token.ts',
+    find: "throw new KeysAway('the keys for user tokens are away', { cause: error })",
+    replace: 'throw error',
+    tests: ['test/pipeline/user-token.test.ts::where its issuer'],
+    rule: 'while an issuer’s keys are away nobody is told that their token is wrong',
+  },
+  {
+    file: 'src/pipeline/user-token.ts',
     find: 'if (config.required) throw',
     replace: 'if (config.required === null) throw',
     tests: ['test/pipeline/user-token.test.ts'],

@@ -41,3 +41,15 @@ test('what fails is told to those who waited for it alone', async () => {
   isBroken = false
   expect(await scrapes.text()).toBe('text')
 })
+
+test('nobody waits once the second is over', async () => {
+  let now = 0
+  const scrapes = new Scrapes(
+    async () => `text of ${now}`,
+    () => now,
+    () => Promise.reject(new Error('waited')),
+  )
+  for (let i = 0; i < 10; i++) expect(await scrapes.text()).toBe('text of 0')
+  now = 1_000
+  expect(await scrapes.text()).toBe('text of 1000')
+})

@@ -1,7 +1,9 @@
-import { createServer } from 'node:http'
+import { createPublicKey, generateKeyPairSync, type KeyObject, sign as signBytes } from 'node:crypto'
+import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { userOfToken } from '../../src/pipeline/user-token.ts'
 import { call, complete, expectError } from '../support/clients.ts'
 import { eventually } from '../support/eventually.ts'
 import { discard, type RunningGateway, startGateway } from '../support/gateway.ts'
@@ -10,12 +12,17 @@ const SECRET = 'open-webui-secret-0123456789'
 const encoded = (secret: string) => new TextEncoder().encode(secret)
 
 let keys: Awaited<ReturnType<typeof generateKeyPair>>
+let weak: KeyObject
 let server: ReturnType<typeof createServer>
 let shared: RunningGateway
 let published: RunningGateway
 beforeAll(async () => {
   keys = await generateKeyPair('RS256', { extractable: true })
-  const jwks = { keys: [{ ...(await exportJWK(keys.publicKey)), kid: 'k1', alg: 'RS256' }] }
+  const ours = { ...(await exportJWK(keys.publicKey)), kid: 'k1', alg: 'RS256' }
+  /** Too short by what is asked of such keys. */
+  weak = generateKeyPairSync('rsa', { modulusLength: 1_024 }).privateKey
+  const short = { ...createPublicKey(weak).export({ format: 'jwk' }), kid: 'weak' }
+  const jwks = { keys: [short, ours] }
   server = createServer((_, response) =>
     response.setHeader('content-type', 'application/json').end(JSON.stringify(jwks)),
   )
@@ -49,6 +56,36 @@ async function isOf(gateway: RunningGateway, user: string, headers: Record<strin
   const profile = async () => (await call(gateway, `/v1/users/${encodeURIComponent(user)}/profile`, { headers })).text()
   await eventually(async () => (await profile()).includes('"kind":"rating"'), `the rating is ${user}'s`)
 }
+
+describe('where its issuer', () => {
+  test.each([
+    ['fails', 500, 'no'],
+    ['moved', 302, '{}'],
+    ['answers with a page', 200, '<html>'],
+    ['answers with something else', 200, '{"keys": 7}'],
+  ])('%s, nobody is told that their token is wrong; once it is back, tokens are taken', async (_, status, body) => {
+    let isBroken = true
+    const jwk = { ...(await exportJWK(keys.publicKey)), kid: 'k1' }
+    const issuer = createServer((_, response) => {
+      if (isBroken) response.writeHead(status, { location: '/elsewhere' }).end(body)
+      else response.end(JSON.stringify({ keys: [jwk] }))
+    })
+    await new Promise<void>((listening) => issuer.listen(0, '127.0.0.1', listening))
+    const url = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}`
+    const config = { header: 'x-openwebui-user-jwt', jwks_url: url, claim: 'sub', required: false }
+    const token = await new SignJWT({ sub: 'ann', exp: soon() })
+      .setProtectedHeader({ alg: 'RS256', kid: 'k1' })
+      .sign(keys.privateKey)
+    const request = { headers: { 'x-openwebui-user-jwt': token } } as unknown as IncomingMessage
+    try {
+      await expect(userOfToken(config, request)).rejects.toMatchObject({ status: 503, retryAfterS: 1 })
+      isBroken = false
+      expect(await userOfToken(config, request)).toBe('ann')
+    } finally {
+      issuer.close()
+    }
+  })
+})
 
 describe('a token signed with a shared secret', () => {
   const ask = (token: string, headers: Record<string, string> = {}) =>
@@ -111,6 +148,18 @@ describe('a token whose keys are published', () => {
     const others = await generateKeyPair('RS256')
     expect(await status({ 'x-user-token': await signed({ ...good(), aud: 'elsewhere' }) })).toBe(401)
     expect(await status({ 'x-user-token': await signed(good(), others.privateKey) })).toBe(401)
+  })
+
+  test('that names no key is of one of them; one of a key that is too short is refused', async () => {
+    const unnamed = (key: CryptoKey) => new SignJWT(good()).setProtectedHeader({ alg: 'RS256' }).sign(key)
+    const others = await generateKeyPair('RS256')
+    expect(await status({ 'x-user-token': await unnamed(keys.privateKey) })).toBe(200)
+    expect(await status({ 'x-user-token': await unnamed(others.privateKey) })).toBe(401)
+    const text = [{ alg: 'RS256', kid: 'weak' }, good()]
+      .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+      .join('.')
+    const token = `${text}.${signBytes('sha256', Buffer.from(text), weak).toString('base64url')}`
+    expect(await status({ 'x-user-token': token })).toBe(401)
   })
 
   test('signed with the public key as if it were a secret is refused', async () => {

@@ -9,12 +9,16 @@ const folder = mkdtempSync(join(tmpdir(), 'authorities-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 afterEach(() => void vi.restoreAllMocks())
 
-it('takes what is whole, and nothing of what is cut off', () => {
+it('takes what is whole, and nothing of what is cut off or broken', () => {
   vi.spyOn(tls, 'getCACertificates').mockReturnValue(['usual'])
   const trusted = vi.spyOn(tls, 'setDefaultCACertificates').mockReturnValue()
   const [one = '', other = ''] = tls.rootCertificates
   const file = join(folder, 'some.pem')
-  writeFileSync(file, `${one.slice(0, 300)}\n${one}\n${'-----BEGIN CERTIFICATE-----\n'.repeat(10_000)}${other}\n`)
+  const broken = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'
+  writeFileSync(
+    file,
+    `${broken}\n${one.slice(0, 300)}\n${one}\n${'-----BEGIN CERTIFICATE-----\n'.repeat(10_000)}${other}\n`,
+  )
   expect(trustAuthorities({ SSL_CERT_FILE: file })).toEqual([])
   expect(trusted).toHaveBeenCalledExactlyOnceWith(['usual', one, other])
 })

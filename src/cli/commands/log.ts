@@ -59,7 +59,7 @@ export function addLog(program: Command, configPath: () => string): void {
       })
       await withStore(configPath(), async (store, config) => {
         checkTenant(config, options.tenant)
-        const { archive, tenant, since, until } = options
+        const { tenant, since, until } = options
         const filter = {
           ...(tenant !== undefined && { tenant }),
           ...(since !== undefined && { since }),
@@ -91,7 +91,7 @@ interface ReportOptions {
   archive?: string
 }
 
-/** @param of an archive, whose rows are the store's then, and of one tenant alone. @throws ArchiveError */
+/** With an archive, the store's rows are those of both, but for who was erased. @throws ArchiveError, StoreError */
 async function withLog<T>(
   store: Store,
   { archive: path, tenant }: { archive?: string | undefined; tenant?: string | undefined },
@@ -105,6 +105,7 @@ async function withLog<T>(
   try {
     if ((await archive.tenants()).length === 0) process.stderr.write(`${path}: nothing is archived there.\n`)
     await archive.takeMoves(store.listMoves(tenant))
+    archive.leaveOut(await store.listErasures(tenant))
     return await work(overridden(store, withArchive(store, archive)))
   } finally {
     await archive.close()

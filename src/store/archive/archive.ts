@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto'
 import { z } from 'zod'
 import { namesOf } from '../records/codec.ts'
-import type { Move, RecordFilter } from '../store.ts'
+import type { Erasure, Move, RecordFilter } from '../store.ts'
 import { dayOf } from '../usage.ts'
 import { documentOf, IDENTITY, identityOf, type Kind, type Row, rowsOf } from './columns.ts'
+import { erasedAmong, type IsErased } from './erased.ts'
 import { ArchiveError, type ArchiveHome, type ArchiveLock } from './home.ts'
 import { MovedUsers } from './moved-users.ts'
 import { encodeFile, readFile, readTable, type Table, tableOf } from './parquet.ts'
@@ -42,6 +43,7 @@ export class Archive {
   readonly #home: ArchiveHome
   readonly #lock: ArchiveLock
   readonly #moved: MovedUsers
+  #isErased: IsErased = () => false
 
   private constructor(place: string, home: ArchiveHome, lock: ArchiveLock, moved: MovedUsers) {
     this.place = place
@@ -106,9 +108,18 @@ export class Archive {
     yield* readFile({ bytes, shown: this.#home.shown(path) }, kind, names)
   }
 
+  /**
+   * Rows of who has been erased since are not read from now on. They are there until they are taken out, which is the
+   * work of whoever writes it (`eraseRows`).
+   */
+  leaveOut(erasures: readonly Erasure[]): void {
+    this.#isErased = erasedAmong(erasures, (tenant, user) => this.presentId(tenant, user))
+  }
+
   /** By the present ids of their users. */
   async *#presentDocuments(file: ArchiveFile, names?: readonly string[]): AsyncGenerator<Record<string, unknown>[]> {
-    for await (const documents of this.documents(file, names)) {
+    for await (const all of this.documents(file, names)) {
+      const documents = all.filter((document) => !this.#isErased(file.tenant, document))
       for (const document of documents) document.user = this.#moved.presentId(file.tenant, String(document.user))
       yield documents
     }
@@ -117,7 +128,7 @@ export class Archive {
   /** As `Store.readInteractions` and `readRewards`: batches in order of tenants and days. @throws ArchiveError */
   async *read<K extends Kind>(kind: K, filter: RecordFilter = {}): AsyncGenerator<Row<K>[]> {
     const { user, since = 0, until = Number.POSITIVE_INFINITY, fields } = filter
-    const [row, columns] = [rowsOf(kind, fields), fields && ['ts', 'user', ...namesOf(kind, fields)]]
+    const [row, columns] = [rowsOf(kind, fields), fields && ['ts', 'user', 'asked_at', ...namesOf(kind, fields)]]
     for await (const file of this.files(kind, filter)) {
       for await (const documents of this.#presentDocuments(file, columns)) {
         const wanted = documents.filter(
@@ -238,8 +249,8 @@ export class Archive {
     return this.#moved.presentId(tenant, user)
   }
 
-  /** Of users who are erased. @param isErased told either id */
-  forgetMoves(tenant: string, isErased: (user: string) => boolean): void {
+  /** Of users who are erased. @param isErased told a former id */
+  forgetMoves(tenant: string, isErased: (former: string) => boolean): void {
     this.#moved.forget(tenant, isErased)
   }
 

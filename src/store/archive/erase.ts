@@ -1,12 +1,9 @@
-import { userHash } from '../../runtime/keys.ts'
-import type { Store } from '../store.ts'
+import type { Erasure, Store } from '../store.ts'
 import type { Archive } from './archive.ts'
 import { KINDS } from './columns.ts'
+import { erasedAmong } from './erased.ts'
 
 const LOOKED_AT = ['user', 'ts', 'asked_at']
-
-/** In the place of a user's hash: all of the tenant's were erased. */
-const WHOLE_TENANT = ''
 
 /**
  * Carries out in an archive what was erased in the store since the last time: files that hold rows of erased users are
@@ -26,8 +23,7 @@ export async function eraseRows(
   const fresh = noted.filter((erasure) => (done[nameOf(erasure)] ?? -1) < erasure.at)
   let gone = 0
   for (const [tenant, erasures] of Map.groupBy(fresh, (erasure) => erasure.tenant)) {
-    const at = new Map(erasures.map((erasure) => [erasure.userHash, erasure.at]))
-    gone += await eraseOf(archive, tenant, at)
+    gone += await eraseOf(archive, tenant, erasures)
   }
   // What the store has forgotten comes no more.
   if (fresh.length > 0) {
@@ -36,30 +32,18 @@ export async function eraseRows(
   return gone
 }
 
-async function eraseOf(archive: Archive, tenant: string, at: ReadonlyMap<string, number>): Promise<number> {
-  const hashes = new Map<string, string>()
-  const hashOf = (user: string) => {
-    const known = hashes.get(user) ?? userHash(user)
-    hashes.set(user, known)
-    return known
-  }
-  const erasedAt = (user: string) => Math.max(at.get(hashOf(user)) ?? -1, at.get(WHOLE_TENANT) ?? -1)
-  /** Under the id of the row's time, or under the present one. */
-  const isErased = ({ user, ts, asked_at }: Record<string, unknown>) => {
-    const ids = [String(user), archive.presentId(tenant, String(user))]
-    return Math.max(...ids.map(erasedAt)) >= Number(asked_at ?? ts)
-  }
+async function eraseOf(archive: Archive, tenant: string, erasures: readonly Erasure[]): Promise<number> {
+  const erased = erasedAmong(erasures, (name, user) => archive.presentId(name, user))
+  const isErased = (document: Record<string, unknown>) => erased(tenant, document)
   let gone = 0
   for (const kind of KINDS) {
     for await (const file of archive.files(kind, { tenant })) {
       let any = false
       for await (const rows of archive.documents(file, LOOKED_AT)) any ||= rows.some(isErased)
       if (any) gone += await archive.rewrite(file, LOOKED_AT, (document) => !isErased(document))
-      // Of a file's users at most.
-      hashes.clear()
     }
   }
-  archive.forgetMoves(tenant, (user) => erasedAt(user) >= 0)
+  archive.forgetMoves(tenant, (user) => isErased({ user, ts: 0 }))
   await archive.saveMoves()
   return gone
 }

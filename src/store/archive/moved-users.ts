@@ -48,11 +48,12 @@ export class MovedUsers {
     return present
   }
 
-  forget(tenant: string, isErased: (user: string) => boolean): void {
+  /** @param isErased told a former id */
+  forget(tenant: string, isErased: (former: string) => boolean): void {
     const ids = this.#tenants.get(tenant) ?? new Map<string, string>()
-    for (const [from] of ids) {
-      if (!isErased(from) && !isErased(this.presentId(tenant, from))) continue
-      ids.delete(from)
+    // All of them first: what one leads to tells whose it was.
+    for (const former of [...ids.keys()].filter(isErased)) {
+      ids.delete(former)
       this.hasChanged = true
     }
   }

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Erasure } from '../store.ts'
 import type { RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
-import { allNodes, askNode, onNodeOf } from './nodes.ts'
+import { allNodes, askNode, nodeOf, onNodeOf } from './nodes.ts'
 import type { RedisTenantKeys } from './tenant-keys.ts'
 
 const KEYS_A_SCAN = 500
@@ -50,14 +50,15 @@ async function eraseOn(redis: RedisAccess, node: Redis, tenant: string): Promise
   return gone
 }
 
-/** Of all tenants, those included that are gone. @throws StoreError also while a part of a cluster is away */
-export async function listErasures(redis: RedisAccess): Promise<Erasure[]> {
+/** Of one tenant or of all, those included that are gone. @throws StoreError also while a part of a cluster is away */
+export async function listErasures(redis: RedisAccess, of?: string): Promise<Erasure[]> {
   const erasures: Erasure[] = []
-  for (const node of allNodes(redis.client)) {
+  const { client } = redis
+  for (const node of of === undefined ? allNodes(client) : [nodeOf(client, of)]) {
     let cursor = '0'
     do {
       const [next, found] = await askNode(redis, node, () =>
-        node.scan(cursor, 'MATCH', `${keys.tenantErased('*')}*`, 'COUNT', KEYS_A_SCAN),
+        node.scan(cursor, 'MATCH', `${keys.tenantErased(of ?? '*')}*`, 'COUNT', KEYS_A_SCAN),
       )
       cursor = next
       const times = await Promise.all(found.map((key) => askNode(redis, node, () => node.get(key))))

@@ -140,7 +140,7 @@ export class RedisStore implements BackupStore {
   readonly readRewards: Store['readRewards'] = (filter) => this.#records.readRewards(filter)
   readonly dropInteractions: Store['dropInteractions'] = (rows) => this.#records.dropInteractions(rows)
   readonly dropRewards: Store['dropRewards'] = (rows) => this.#records.dropRewards(rows)
-  readonly listErasures: Store['listErasures'] = () => listErasures(this.#redis)
+  readonly listErasures: Store['listErasures'] = (tenant) => listErasures(this.#redis, tenant)
   readonly wasErased: Store['wasErased'] = (tenant, user) => this.#users.wasErased(tenant, user)
 
   async loadConversation(tenant: string, id: string): Promise<ConversationState | null> {

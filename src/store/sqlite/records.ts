@@ -144,11 +144,12 @@ export class SqliteRecords {
     )
   }
 
-  listErasures(): Promise<Erasure[]> {
+  listErasures(of?: string): Promise<Erasure[]> {
+    const { listErasures, listErasuresOf } = this.#file.sql
     return this.#file.read(() =>
-      this.#file.sql.listErasures
-        .all()
-        .map(({ tenant, user_hash, at }) => ({ tenant: String(tenant), userHash: String(user_hash), at: Number(at) })),
+      (of === undefined ? listErasures.all() : listErasuresOf.all(of)).map(({ tenant, user_hash, at }) => {
+        return { tenant: String(tenant), userHash: String(user_hash), at: Number(at) }
+      }),
     )
   }
 

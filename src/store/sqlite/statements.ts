@@ -106,6 +106,7 @@ export function prepareStatements(db: DatabaseSync) {
     dropMode: prepare('DELETE FROM modes WHERE tenant = ?'),
 
     listErasures: prepare('SELECT tenant, user_hash, at FROM erasures'),
+    listErasuresOf: prepare('SELECT tenant, user_hash, at FROM erasures WHERE tenant = ?'),
     userErasure: prepare('SELECT 1 FROM erasures WHERE tenant = ? AND user_hash = ?'),
     noteErasure: prepare('INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)'),
     raiseErasure: prepare(`

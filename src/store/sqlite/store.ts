@@ -122,7 +122,7 @@ export class SqliteStore implements BackupStore {
   readonly readRewards: Store['readRewards'] = (filter) => this.#records.readRewards(filter)
   readonly dropInteractions: Store['dropInteractions'] = (rows) => this.#records.dropInteractions(rows)
   readonly dropRewards: Store['dropRewards'] = (rows) => this.#records.dropRewards(rows)
-  readonly listErasures: Store['listErasures'] = () => this.#records.listErasures()
+  readonly listErasures: Store['listErasures'] = (tenant) => this.#records.listErasures(tenant)
   readonly wasErased: Store['wasErased'] = (tenant, user) => this.#records.wasErased(tenant, user)
 
   loadConversation(tenant: string, id: string): Promise<ConversationState | null> {

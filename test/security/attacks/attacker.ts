@@ -6,12 +6,13 @@ import { openRaw } from '../../support/raw-http.ts'
 export type Job =
   /** Bodies whose last byte never comes, each over a connection of its own. */
   | { kind: 'withheld'; url: string; key: string; connections: number; bytes: number; seconds: number }
-  /** So many requests a second; "#" in `body` and `once` counts up, "@" in `body` is so long a text. */
+  /** So many requests a second; "#" in `path`, `key`, `body` and `once` counts up, "@" in `body` is so long a text. */
   | {
       kind: 'flood'
       url: string
       key: string
       path: string
+      method?: string
       body?: string
       fill?: number
       /** Idempotency-Key. */
@@ -62,7 +63,10 @@ async function run(job: Job): Promise<Done> {
       for (; sent < due; sent++) {
         const once = job.once === undefined ? {} : { 'idempotency-key': job.once.replace('#', `${sent}`) }
         const bytes = body?.replaceAll('#', `${sent}`)
-        asked.push(ask(job.path, bytes === undefined ? {} : { method: 'POST', body: bytes }, once))
+        const method = job.method ?? (bytes === undefined ? 'GET' : 'POST')
+        const key = { authorization: `Bearer ${job.key.replace('#', `${sent}`)}` }
+        const options = bytes === undefined ? { method } : { method, body: bytes }
+        asked.push(ask(job.path.replace('#', `${sent}`), options, { ...once, ...key }))
       }
     }
     await Promise.all(asked)

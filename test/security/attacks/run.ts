@@ -9,11 +9,13 @@ import { configSchema } from '../../../src/config/schema.ts'
 import { RedisStore } from '../../../src/store/redis/store.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { anInteraction } from '../../store/records.ts'
+import { call } from '../../support/clients.ts'
 import { discard, type RunningGateway, startGateway } from '../../support/gateway.ts'
 import { startRedis } from '../../support/redis.ts'
 import { completionBody, replyPlain, startUpstream } from '../../support/upstream.ts'
 import type { Done, Job } from './attacker.ts'
 import { type Times, timesDuring } from './measure.ts'
+import { routes } from './routes.ts'
 
 /**
  * What a tenant's valid key can do to another tenant: `npm run attacks` prints the figures of docs/security.md, of
@@ -31,7 +33,7 @@ const LARGE = 'p:large'
 const ROWS = Number(process.env.ROWS ?? 100_000)
 const SECONDS = Number(process.env.SECONDS ?? 8)
 
-/** `ATTACKS=bodies,floods,kept,large,profile,redis`: those alone; `LARGE=Messages`: those with that word. */
+/** `ATTACKS=bodies,floods,kept,large,profile,redis,routes`: those alone; `LARGE=Messages`: those with that word. */
 const only = process.env.ATTACKS?.split(',')
 const wants = (what: string) => only === undefined || only.includes(what)
 
@@ -181,40 +183,39 @@ async function onSqlite() {
 }
 
 const quiet = () => sleep(SECONDS * 1e3)
-/** Turns of the event loop that one large request takes: in them nobody else is served. */
-async function onLarge() {
+/** A gateway that tells the longest turn of its event loop, in milliseconds of processor. */
+async function startWatched(more: Record<string, unknown>) {
   const dir = mkdtempSync(join(tmpdir(), 'attacks-'))
   const file = join(dir, 'longest-turn')
   const preload = new URL('../../support/longest-turn.mjs', import.meta.url).href
   const env = { NODE_OPTIONS: `--import=${preload}`, LONGEST_TURN: file }
-  const gateway = await startGateway(
-    {
-      ...config,
-      providers: {
-        ...config.providers,
-        claude: { kind: 'anthropic', base_url: upstream.origin, key_required: false },
-      },
-      candidates: [
-        { name: 'one', provider: 'up', price: { input: 1, output: 2 }, context_window: 100_000_000 },
-        {
-          name: 'two',
-          provider: 'up',
-          price: { input: 1, output: 2 },
-          context_window: 100_000_000,
-          api: ['responses'],
-        },
-        { name: 'claude', provider: 'claude', price: { input: 1, output: 2 }, context_window: 100_000_000 },
-      ],
-      embeddings: [{ name: 'embed', provider: 'up', price: { input: 0.02 } }],
-    },
-    { dir, env },
-  )
+  const gateway = await startGateway({ ...config, ...more }, { dir, env })
+  /** Since it was asked last. */
   const longest = async () => {
     rmSync(file, { force: true })
     gateway.process.kill('SIGUSR2')
     while (!existsSync(file)) await sleep(20)
     return Number(readFileSync(file, 'utf8'))
   }
+  return { gateway, longest }
+}
+
+const EMBEDDINGS = [{ name: 'embed', provider: 'up', price: { input: 0.02 } }]
+
+/** Turns of the event loop that one large request takes: in them nobody else is served. */
+async function onLarge() {
+  const { gateway, longest } = await startWatched({
+    providers: {
+      ...config.providers,
+      claude: { kind: 'anthropic', base_url: upstream.origin, key_required: false },
+    },
+    candidates: [
+      { name: 'one', provider: 'up', price: { input: 1, output: 2 }, context_window: 100_000_000 },
+      { name: 'two', provider: 'up', price: { input: 1, output: 2 }, context_window: 100_000_000, api: ['responses'] },
+      { name: 'claude', provider: 'claude', price: { input: 1, output: 2 }, context_window: 100_000_000 },
+    ],
+    embeddings: EMBEDDINGS,
+  })
   const text = 'Some "words",\n'.repeat(Math.round((19.5 * MB) / 17))
   // Each another one: what is the same is quoted once.
   const texts = Array.from({ length: 10_000 }, (_, i) => `${i} `.padEnd(1_750, 'Some "words", '))
@@ -340,7 +341,43 @@ async function onRedis() {
   }
 }
 
+/** Every other route, as often as one tenant, or nobody, can ask for it. */
+async function onRoutes() {
+  const redis = await startRedis()
+  const [key] = LIMITED as [string]
+  const { gateway, longest } = await startWatched({
+    store: { kind: 'redis', url: redis.url },
+    embeddings: EMBEDDINGS,
+    passthrough: { '/v1/images/': { provider: 'up' } },
+    feedback: { link_base_url: 'http://gateway.example' },
+  })
+  const told = async (what: string, during: Promise<Done | undefined>) => {
+    await longest()
+    const times = await timesDuring(gateway, OTHER, during)
+    const statuses = Object.entries((await during)?.statuses ?? {}).map(([status, count]) => `${count} x ${status}`)
+    console.log(`${what}: ${ms(times)}; longest turn ${(await longest()).toFixed(0)} ms of CPU; ${statuses.join(', ')}`)
+  }
+  try {
+    await timesDuring(gateway, OTHER, sleep(2_000))
+    await told('nothing', sleep(SECONDS * 1e3, undefined))
+    const input = 'x'.repeat(200_000)
+    const kept = await call(gateway, '/v1/responses', { key, body: { model: 'one', input } })
+    const { id } = (await kept.json()) as { id: string }
+    for (const { what, ...route } of routes(id)) {
+      await told(
+        `${route.perSecond} times a second ${what}`,
+        attack({ kind: 'flood', url: gateway.url, key, seconds: SECONDS, ...route }),
+      )
+    }
+    await told('nothing', sleep(SECONDS * 1e3, undefined))
+  } finally {
+    await discard(gateway)
+    await redis.discard()
+  }
+}
+
 if (['bodies', 'floods', 'kept', 'profile'].some(wants)) await onSqlite()
+if (wants('routes')) await onRoutes()
 if (wants('large')) await onLarge()
 if (wants('redis')) await onRedis()
 await upstream.close()

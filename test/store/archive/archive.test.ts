@@ -410,6 +410,27 @@ describe('a directory', () => {
     expect(whole).toMatchObject(some ?? {})
   })
 
+  test('shows no row of who was erased, from then on, though the files still hold them', async () => {
+    await fill()
+    await moveRows(store, archive, { before: TODAY })
+    const asked = { tenant: 'acme' }
+    const before = await all(archive.read('interaction', asked))
+    const [someone] = before.map(({ user }) => user) as [string]
+    await store.eraseUser('acme', someone)
+    const again = anInteraction({ tenant: 'acme', user: someone, ts: Date.now() + DAY_MS })
+    await archive.add('interaction', { tenant: 'acme', day: new Date(again.ts).toISOString().slice(0, 10) }, [again])
+    archive.leaveOut(await store.listErasures('acme'))
+    const left = before.filter(({ user }) => user !== someone)
+    expect(left.length).toBeLessThan(before.length)
+    const ids = (rows: readonly { id: string }[]) => rows.map(({ id }) => id).sort()
+    expect(ids(await all(archive.read('interaction', asked)))).toEqual(ids([...left, again]))
+    const of = (await all(archive.read('reward', { ...asked, fields: ['user', 'value'] }))).map(({ user }) => user)
+    expect(of.length).toBeGreaterThan(0)
+    expect(of).not.toContain(someone)
+    expect(await eraseRows(store, archive)).toBeGreaterThan(0)
+    expect(ids(await all(archive.read('interaction', asked)))).toEqual(ids([...left, again]))
+  })
+
   test('has few files of tenants whose rows come mixed', async () => {
     const rows = Array.from({ length: 120 }, (_, i) =>
       anInteraction({ tenant: `t-${i % 6}`, ts: TODAY - DAY_MS + i * 1_000 }),

@@ -175,3 +175,32 @@ test('what the disk neither takes whole nor cuts off is not read, nor written be
   expect(read).toEqual(['first', 'second', 'third', 'fourth'])
   expect(lines.pendingBytes).toBe(0)
 })
+
+test('of what the store may have lost the newest find room', async () => {
+  const got: string[] = []
+  const parked = new Parked({
+    ...{ dir, maxBytes: 5_500, keepMs: KEEP_MS, ...NOTHING },
+    deliver: async ({ lines }) => void got.push(...lines),
+  })
+  const newest = Array.from({ length: 10 }, (_, i) => `${i} ${'x'.repeat(100)}`)
+  parked.begin('acme', ['y'.repeat(5_000), 'z'.repeat(5_000), ...newest], new StoreError('away'))
+  await parked.flush()
+  expect(got).toEqual(newest)
+  await parked.close()
+})
+
+test('from where on a tenant’s lines went by themselves is known as long as the store may lose what it took', async () => {
+  const parked = new Parked({
+    ...{ dir, maxBytes: 1e6, keepMs: KEEP_MS, ...NOTHING },
+    place: () => 7,
+    deliver: async () => {},
+  })
+  parked.begin('acme', ['one'], new StoreError('away'))
+  await parked.flush()
+  parked.tidy()
+  expect(parked.since('acme')).toBe(7)
+  vi.advanceTimersByTime(KEEP_MS + 1)
+  parked.tidy()
+  expect(parked.since('acme')).toBeNull()
+  await parked.close()
+})
