@@ -15,14 +15,14 @@ import { table } from './harness/tables.ts'
 
 const CANDIDATES = 12
 const args = process.argv.slice(2)
-const ROUND_MS = args.includes('--quick') ? 50 : 1_500
+const [WARM_UP_RUNS, ROUND_MS] = args.includes('--quick') ? [1, 20] : [5, 1_500]
 
 const folder = newestArtifact()
 
 const rows: string[][] = []
 
 async function measure(device: string, what: string, batch: number, run: () => Promise<unknown>): Promise<void> {
-  for (let i = 0; i < 5; i++) await run()
+  for (let i = 0; i < WARM_UP_RUNS; i++) await run()
   const times: number[] = []
   for (const until = performance.now() + ROUND_MS; performance.now() < until; ) {
     const from = performance.now()
