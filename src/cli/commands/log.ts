@@ -66,7 +66,7 @@ export function addLog(program: Command, configPath: () => string): void {
           ...(until !== undefined && { until }),
         }
         const { open } = await vectorsOf(store, config)
-        await withLog(store, { archive, tenant }, (log) => exportRecords(log, filter, writeOut, open))
+        await withLog(store, options, (log) => exportRecords(log, filter, writeOut, open))
       })
     })
 
