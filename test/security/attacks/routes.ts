@@ -3,21 +3,22 @@ export interface Route {
   what: string
   path: string
   method?: string
+  /** With "@" in it for `fill` characters. */
   body?: string
+  fill?: number
   perSecond: number
   /** Of nobody's: "#" counts up. */
   key?: string
 }
 
 const WRONG = 'pr-wrong-key-#-0123456789'
-const words = JSON.stringify([{ role: 'user', content: 'word '.repeat(100_000) }])
-const large = `{"model":"one","max_tokens":9,"messages":${words}}`
 const MANY = 300
-const LARGE = 100
+const LARGE = { perSecond: 100, fill: 500_000 }
+const large = { model: 'one', max_tokens: 9, messages: [{ role: 'user', content: '@' }] }
 
-const post = (what: string, path: string, body: object | string, perSecond = MANY, key?: string): Route => ({
-  ...{ what, path, perSecond, body: typeof body === 'string' ? body : JSON.stringify(body) },
-  ...(key !== undefined && { key }),
+const post = (what: string, path: string, body: object | string, more: Partial<Route> = {}): Route => ({
+  ...{ what, path, perSecond: MANY, body: typeof body === 'string' ? body : JSON.stringify(body) },
+  ...more,
 })
 const get = (what: string, path: string, key?: string): Route => ({
   ...{ what, path, perSecond: MANY },
@@ -31,7 +32,7 @@ export const routes = (response: string): Route[] => [
   post('going on from it', '/v1/responses', { model: 'one', input: 'y', previous_response_id: response }),
   post('Messages of 500 KB', '/v1/messages', large, LARGE),
   post('counting 500 KB', '/v1/messages/count_tokens', large, LARGE),
-  post('completions of 500 KB', '/v1/completions', { model: 'one', prompt: 'word '.repeat(100_000) }, LARGE),
+  post('completions of 500 KB', '/v1/completions', { model: 'one', prompt: '@' }, LARGE),
   post('2,000 embeddings', '/v1/embeddings', { model: 'embed', input: Array(2_000).fill('x') }),
   post('pass-through', '/v1/images/generations', { prompt: 'x' }),
   post('30,000 values', '/v1/chat/completions', { model: 'one', x: Array(30_000).fill(1), messages: [] }),
@@ -40,7 +41,7 @@ export const routes = (response: string): Route[] => [
   { ...get('erasing a profile', '/v1/users/u-#/profile'), method: 'DELETE' },
   post('links to rate', `/rate/${'A'.repeat(200)}`, 'rating=up'),
   get('wrong keys', '/v1/models', WRONG),
-  post('wrong keys, 500 KB', '/v1/messages', large, LARGE, WRONG),
+  post('wrong keys, 500 KB', '/v1/messages', large, { ...LARGE, key: WRONG }),
   get('wrong keys of the operator', '/admin/status', WRONG),
   get('/metrics', '/metrics', WRONG),
   get('/readyz', '/readyz', WRONG),
