@@ -347,6 +347,24 @@ describe('what it came to', () => {
     expect(record).toMatchObject({ status: 502, costUsd: 0, finishReason: 'error', attempts: [{ error: 'reset' }] })
   })
 
+  test('what only asks, and is not told its end, is not booked as what makes something', async () => {
+    upstream.play((exchange) => {
+      exchange.head(200, { 'content-type': 'application/json', 'content-length': '100' })
+      exchange.raw('{"id":')
+      exchange.reset()
+    })
+    const costs = []
+    for (const method of ['GET', 'POST']) {
+      const user = `cut-off-${method.toLowerCase()}`
+      const answer = await call(gateway, '/v1/videos/one', { user, method, ...(method === 'POST' && { body: {} }) })
+      await answer.text().catch(() => '')
+      const found = () => records(user)
+      const [record] = await eventually(async () => (await found()).length === 1 && found(), 'the record')
+      costs.push(record.costUsd)
+    }
+    expect(costs).toEqual([0.1, 0.5])
+  })
+
   test('counts against a budget, which refuses when nothing is left', async () => {
     upstream.play((exchange) => exchange.reply(200, { ...images, usage: undefined }))
     const statuses: number[] = []

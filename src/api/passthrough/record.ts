@@ -33,7 +33,7 @@ export interface Passed {
 export function passedRecord(
   context: RequestContext,
   principal: Principal,
-  { prefix, config }: Target,
+  { prefix, config, method }: Target,
   passed: Passed,
 ): InteractionRecord {
   const { status, answered, error, told, ttftMs, waitedMs } = passed
@@ -62,17 +62,20 @@ export function passedRecord(
   })
   const { request = 0, most = 0 } = config.price ?? {}
   const costUsd = record.costUsd + (isBilled(answered) ? request : 0)
-  return { ...record, costUsd: isOpenEnd(passed) ? Math.max(costUsd, request, most) : costUsd }
+  return { ...record, costUsd: isOpenEnd(method, passed) ? Math.max(costUsd, request, most) : costUsd }
 }
 
 const isBilled = (status: number | null) => status !== null && status < 400
 
-/** It has reached the provider, as far as is known, and nobody was told what came of it. */
-const isOpenEnd = ({ answered, error, told }: Passed) =>
-  (error === 'timeout' || error === 'aborted' || (error !== null && isBilled(answered))) && !told?.usage
-
 /** Methods by which something is made, and billed. */
 const MAKING: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
+
+/** What makes something has reached the provider, as far as is known, and nobody was told what came of it. */
+function isOpenEnd(method: string, { answered, error, told }: Passed): boolean {
+  if (!MAKING.has(method) || error === null || told?.usage) return false
+  return answered === null ? error === 'timeout' || error === 'aborted' : isBilled(answered)
+}
+
 /** Of what is left of a budget, where nobody has said how much one request may come to. */
 const SHARE_OF_LEFT = 1 / 8
 
