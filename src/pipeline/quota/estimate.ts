@@ -153,11 +153,19 @@ export function mostOf(call: Call, candidate: Candidate): Amounts {
 }
 
 /** What an answer without a bound takes, if it is not an unusual one. */
-export function usualOf(call: Call, candidate: Candidate): Amounts {
+export const usualOf = (call: Call, candidate: Candidate): Amounts =>
+  usual(call, candidate, ({ promptNano }) => promptNano)
+
+/** The same with a prompt of usual characters: what is told where no budget has to hold. */
+export const likelyOf = (call: Call, candidate: Candidate): Amounts =>
+  usual(call, candidate, ({ likelyNano }) => likelyNano)
+
+function usual(call: Call, candidate: Candidate, ofPrompt: (price: Price) => number): Amounts {
   const asked = askedOf(call)
   const price = priceOf(asked, candidate)
   const tokens = price.isBounded ? price.longest : Math.min(price.longest, USUAL_ANSWER_TOKENS)
-  return { requests: 1, tokens: tokensOf(asked, price), nanoUsd: nanoFor(price, tokens) }
+  const promptNano = ofPrompt(price)
+  return { requests: 1, tokens: tokensOf(asked, price), nanoUsd: nanoFor({ ...price, promptNano }, tokens) }
 }
 
 /** Rates count an answer without a bound as a usual one: what it came to is counted when it has ended. */

@@ -5,7 +5,7 @@ import type { InteractionRecord } from '../../store/records/codec.ts'
 import { type Attempt, KNOWN_USAGE } from '../../store/records/records.ts'
 import { billedUsd } from '../../store/usage.ts'
 import type { Call } from '../call.ts'
-import { mostOf, usualOf } from './estimate.ts'
+import { likelyOf, mostOf, usualOf } from './estimate.ts'
 import { NANO } from './usd.ts'
 
 /**
@@ -53,7 +53,7 @@ export function usedBy(record: InteractionRecord, call: Call): Amounts {
  * a bound it came to a usual length at most.
  */
 const openEnd = ({ stream }: InteractionRecord, call: Call, candidate: Candidate, reserved: number): Amounts =>
-  (stream || !Number.isFinite(reserved) ? usualOf : mostOf)(call, candidate)
+  (Number.isFinite(reserved) ? (stream ? usualOf : mostOf) : likelyOf)(call, candidate)
 
 /** A try that gave no answer, and was paid for all the same: the provider had begun to write, or may have. */
 const isBilled = ({ status, error }: Attempt): boolean =>

@@ -6,7 +6,7 @@ import { type Config, configSchema } from '../../../src/config/schema.ts'
 import type { Call } from '../../../src/pipeline/call.ts'
 import type { RequestContext } from '../../../src/pipeline/context.ts'
 import { limitsOf, otherLimitsOf } from '../../../src/pipeline/quota/bounds.ts'
-import { affordable, mostOf, mostTokens, toReserve } from '../../../src/pipeline/quota/estimate.ts'
+import { affordable, likelyOf, mostOf, mostTokens, toReserve } from '../../../src/pipeline/quota/estimate.ts'
 import { Quota } from '../../../src/pipeline/quota/quota.ts'
 import { usedBy, withCosts } from '../../../src/pipeline/quota/used.ts'
 import { type Limits, NO_AMOUNTS } from '../../../src/store/limits.ts'
@@ -157,7 +157,8 @@ describe('what a request came to', () => {
     anInteraction({ chosen: 'cheap', costUsd: 0.002, usageEstimated: false, finishReason: 'stop', attempts: [], ...of })
   const tried = (name: string, error: string | null) => ({ candidate: name, provider: 'p', status: null, error, ms: 1 })
   const call = callOf({ max_tokens: 50 })
-  const came = (record: InteractionRecord) => usedBy(withCosts(record, call, Number.POSITIVE_INFINITY), call).nanoUsd
+  const came = (record: InteractionRecord, reserved = Number.MAX_SAFE_INTEGER) =>
+    usedBy(withCosts(record, call, reserved), call).nanoUsd
 
   it('is what the provider counted', () => {
     const usage = { ...ended({}).usage, promptTokens: 7, completionTokens: 3 }
@@ -169,6 +170,12 @@ describe('what a request came to', () => {
     expect(came(open)).toBe(mostOf(call, DEAR).nanoUsd)
     expect(came({ ...open, finishReason: 'error' })).toBe(mostOf(call, DEAR).nanoUsd)
     expect(came({ ...open, finishReason: 'stop' })).toBe(2e6)
+  })
+
+  it('is what is likely where no budget has to hold: a prompt is rarely a token a byte', () => {
+    const open = ended({ usageEstimated: true, finishReason: 'aborted', attempts: [tried('dear', null)] })
+    expect(came(open, Number.POSITIVE_INFINITY)).toBe(likelyOf(call, DEAR).nanoUsd)
+    expect(likelyOf(call, DEAR).nanoUsd).toBe((PROMPT * 100 + 50 * 1_000) * 1e3)
   })
 
   it.each(['hedged', 'timeout'])('is also what a try that was %s may have cost', (error) => {
@@ -194,8 +201,8 @@ describe('a try that said nothing', () => {
   it('costs what its provider has counted, and at most a usual answer where it has not', () => {
     const known = { ...tried('dear', 'empty'), [KNOWN_USAGE]: usage }
     expect(came(known)).toEqual({ requests: 1, tokens: 9 + 102, nanoUsd: 2e6 + costUsd(usage, DEAR.price) * 1e9 })
-    const most = mostOf(call, DEAR)
-    expect(came(tried('dear', 'empty'))).toEqual({ requests: 1, tokens: 9 + most.tokens, nanoUsd: 2e6 + most.nanoUsd })
+    const { tokens, nanoUsd } = likelyOf(call, DEAR)
+    expect(came(tried('dear', 'empty'))).toEqual({ requests: 1, tokens: 9 + tokens, nanoUsd: 2e6 + nanoUsd })
   })
 })
 
