@@ -13,11 +13,15 @@ const listedModelSchema = z.object({
   cost: z
     .object({
       ...rates,
-      /** Of long prompts: by how many tokens they have, and as it was told before. */
+      /**
+       * Of long prompts: by how many tokens they have, and as it was told before. What is told in another way must not
+       * make the model unknown.
+       */
       tiers: z
         .array(z.object({ ...rates, tier: z.object({ type: z.string(), size: z.number().positive() }) }))
-        .optional(),
-      context_over_200k: z.object(rates).optional(),
+        .optional()
+        .catch(undefined),
+      context_over_200k: z.object(rates).optional().catch(undefined),
     })
     .optional(),
   limit: z.object({ context: z.number().optional(), output: z.number().optional() }).optional(),

@@ -56,6 +56,13 @@ describe('the price of long prompts', () => {
     })
   })
 
+  it('told in a way that is not known here, leaves the model its price', () => {
+    const more = { tiers: [{ output: 18, tier: { type: 'time' } }], context_over_200k: { input: 4 } }
+    const prices = new PriceList({ acme: { models: { long: { cost: { ...cost, ...more } } } } }, 'test')
+    const price = listedPrice(prices.find({ provider: 'acme', names: ['long'], isLocal: false }))
+    expect(price).toEqual({ input: 2, output: 12, cachedInput: 0.2 })
+  })
+
   it('is as the configuration says', () => {
     const above = [
       { tokens: 500_000, input: 9, output: 30 },
