@@ -12,7 +12,8 @@ test('who waits no more by the time that the others are sent loses nothing', asy
   const has: string[] = []
   let isBellAway = true
   const store = {
-    appendInteractions: async ([{ tenant }]: { tenant: string }[]) => {
+    appendInteractions: async (some: { tenant: string }[]) => {
+      const tenant = some[0]?.tenant
       if (tenant === 'bell' && isBellAway) {
         // Meanwhile the first one's part is back, and the next time the other's is.
         waiting.delete('acme')
