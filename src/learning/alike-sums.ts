@@ -9,8 +9,8 @@ interface Kept {
   /** Of the artifact, and of the codes that messages are made with. */
   of: string
   vouched: boolean
-  /** Numbers of the edges in them, oldest first. */
-  seqs: readonly number[]
+  /** Which edges are in them, oldest first. */
+  names: readonly string[]
   sums: Float32Array
 }
 
@@ -21,7 +21,7 @@ interface Kept {
 export class AlikeSums {
   readonly #kept = new LRUCache<string, Kept>({
     maxSize: MAX_BYTES,
-    sizeCalculation: ({ sums, seqs }) => sums.byteLength + 8 * seqs.length + 1,
+    sizeCalculation: ({ sums, names }) => names.reduce((size, name) => size + name.length, sums.byteLength + 1),
   })
 
   /**
@@ -38,9 +38,9 @@ export class AlikeSums {
   ): Float32Array | null {
     const kept = this.#kept.get(userKey(tenant, user))
     if (kept?.of !== of || kept.vouched !== vouched || edges.length === 0) return null
-    const gone = kept.seqs.length - edges.length
+    const gone = kept.names.length - edges.length
     if (gone < 0 || (gone > 0 && !isCut)) return null
-    return edges.every(({ seq }, i) => seq === kept.seqs[gone + i]) ? kept.sums.slice() : null
+    return edges.every((edge, i) => nameOf(edge) === kept.names[gone + i]) ? kept.sums.slice() : null
   }
 
   /** @param edges oldest first, the newest included */
@@ -51,11 +51,14 @@ export class AlikeSums {
     edges: readonly StoredEdge[],
     sums: Float32Array,
   ): void {
-    const seqs = edges.slice(-MAX_EDGES).map(({ seq }) => seq)
-    this.#kept.set(userKey(tenant, user), { of, vouched, seqs, sums: sums.slice() })
+    const names = edges.slice(-MAX_EDGES).map(nameOf)
+    this.#kept.set(userKey(tenant, user), { of, vouched, names, sums: sums.slice() })
   }
 
   forget(tenant: string, user: string): void {
     this.#kept.delete(userKey(tenant, user))
   }
 }
+
+/** By its number alone it may be another one: of who was faster to write theirs, or of who was erased elsewhere. */
+const nameOf = ({ seq, ts, id }: StoredEdge) => `${seq} ${ts} ${id}`

@@ -17,7 +17,7 @@ import type { Policy } from '../../src/routing/policy.ts'
 import { MAX_EDGES, type Store, type StoredEdge } from '../../src/store/store.ts'
 import { findCandidate, POOL, TINY_4, tinyEmbed, tinyPolicy } from '../routing/support.ts'
 import { expectClose } from '../support/close.ts'
-import { interaction, learnerOn, meansFor, openTestStore, QUESTION, reward } from './support.ts'
+import { interaction, learnerOn, meansFor, openTestStore, QUESTION, reward, withOverrides } from './support.ts'
 
 const KEY = evidenceKey('tiny-4')
 const VOUCHED = { vouched: true, key: 'k' }
@@ -179,6 +179,46 @@ describe('what users tell of their tenant', () => {
     await rate('own-2', 1)
     await rate('own-2', 1, { ...ANN, user: 'bob' })
     expectClose(((await rowOf('ann'))?.[1] ?? 0) + ofKey, (await toldBy('bob'))[1] as number)
+  })
+
+  it('is of the edges that are stored, also where others wrote them meanwhile', async () => {
+    const plain = { user: 'ann', key: 'k' }
+    const anew = openTestStore()
+    let first: (() => Promise<unknown>) | null = null
+    const raced = withOverrides(store, {
+      commitUser: async (...args) => {
+        const meanwhile = first
+        first = null
+        await meanwhile?.()
+        return store.commitUser(...args)
+      },
+    })
+    const { learner: ours } = learnerOn(raced)
+    const { learner: theirs } = learnerOn(store)
+    const ROW = evidenceName(PEOPLE, voiceOf(ANN))
+    /** Told by a process that has nothing in memory. */
+    const expectAsAnew = async (words: readonly (readonly [string, number, object])[]) => {
+      for (const word of words) await rate(...word, learnerOn(anew).learner)
+      const [found, row] = await Promise.all(
+        [store, anew].map(async (one) => (await one.loadEvidence('acme', KEY)).get(ROW)),
+      )
+      expect(row?.[1]).not.toBe(0)
+      expectClose(found?.slice(0, 2), row?.slice(0, 2))
+    }
+    const words = [1, 2, 3, 4].map((i) => [`w-${i}`, i / 8, i % 2 ? plain : ANN] as const)
+    for (const word of words) await rate(...word, ours)
+    const [faster, slower] = [['faster', -1, ANN] as const, ['slower', 0.5, ANN] as const]
+    first = () => rate(...faster, theirs)
+    await rate(...slower, ours)
+    await expectAsAnew([...words, faster, slower])
+    // Another process drops them, and they are back with as many words.
+    for (const one of [store, anew]) await one.dropIdleUsers('acme', Date.now() + 86_400_000, '')
+    const back = [1, 2, 3, 4, 5, 6].map((i) => [`b-${i}`, -i / 8, i === 1 || i === 3 ? plain : ANN] as const)
+    for (const word of back) await rate(...word, theirs)
+    const last = ['last', 0.25, ANN] as const
+    await rate(...last, ours)
+    await expectAsAnew([...back, last])
+    await anew.close()
   })
 
   it('is told by nobody who is not heard, and not by a judge', async () => {

@@ -3,13 +3,13 @@ import { edgesOf } from '../../src/learning/edges.ts'
 import type { Learner, Standing } from '../../src/learning/learner.ts'
 import { ratingRewards } from '../../src/learning/sources/user-rating.ts'
 import type { UserStates } from '../../src/learning/user-states.ts'
-import { evidenceKey, pooledEvidence } from '../../src/routing/choose/evidence.ts'
+import { evidenceKey, PEOPLE, pooledEvidence } from '../../src/routing/choose/evidence.ts'
 import { numbersOf, openState } from '../../src/routing/model/packed-state.ts'
 import type { Policy } from '../../src/routing/policy.ts'
 import { edgeId } from '../../src/store/history.ts'
 import type { RewardRecord } from '../../src/store/records/codec.ts'
 import { type InteractionSummary, MAX_EDGES, type Store, StoreError } from '../../src/store/store.ts'
-import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, tinyPolicy } from '../routing/support.ts'
+import { CHEAP, DEAR, MIDDLE, POOL, TINY_2, TINY_4, tinyPolicy } from '../routing/support.ts'
 import { expectClose } from '../support/close.ts'
 import fc from '../support/properties.ts'
 import {
@@ -509,7 +509,9 @@ describe('what users tell of an LLM', () => {
   })
 
   it('is told the same whether what was said alike is read again or was kept', async () => {
-    const rows = async (at: Store) => [...(await at.loadEvidence('acme', evidenceKey('tiny-1')))].sort()
+    // Of an artifact by which they tell of their tenant, too.
+    policy = await tinyPolicy(TINY_4)
+    const rows = async (at: Store) => [...(await at.loadEvidence('acme', evidenceKey('tiny-4')))].sort()
     const others = openTestStore()
     const kept = learnerOn(others)
     for (let i = 0; i < 8; i++) {
@@ -530,6 +532,7 @@ describe('what users tell of an LLM', () => {
     fresh.states.close()
     kept.states.close()
     const [anew, remembered] = await Promise.all([rows(store), rows(others)])
+    expect(anew.filter(([name]) => name.startsWith(PEOPLE))).toHaveLength(2)
     expect(remembered.map(([name]) => name)).toEqual(anew.map(([name]) => name))
     for (const [i, [, row]] of anew.entries()) {
       // The last is the time at which it was brought.

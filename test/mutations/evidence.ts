@@ -126,7 +126,7 @@ export const EVIDENCE: readonly Mutation[] = [
   },
   {
     file: LEARNER,
-    find: 'if (await this.#store.wasErased(tenant, user)) return none',
+    find: '(await this.#store.wasErased(tenant, user)) || ',
     replace: '',
     tests: [LEARNER_TEST],
     rule: 'who was erased and comes back is not heard twice',
@@ -140,10 +140,17 @@ export const EVIDENCE: readonly Mutation[] = [
   },
   {
     file: LEARNER,
-    find: 'return alike.length === edges.length ? belief.told',
-    replace: 'return alike.length >= 0 ? belief.told',
+    find: 'if (alike.length === edges.length) return belief.told',
+    replace: 'if (alike.length >= 0) return belief.told',
     tests: ['test/learning/kinds-of-people.test.ts'],
     rule: 'what a vouched user tells of their tenant is what was said with somebody’s answering for them',
+  },
+  {
+    file: 'src/learning/alike-sums.ts',
+    find: '`${seq} ${ts} ${id}`',
+    replace: '`${seq}`',
+    tests: ['test/learning/kinds-of-people.test.ts::is of the edges'],
+    rule: 'sums of edges that were never stored, or of who was erased elsewhere, are not gone on from',
   },
   {
     file: LEARNER,

@@ -397,6 +397,13 @@ export const STORE: readonly Mutation[] = [
   },
   {
     file: 'src/store/recorder/send-or-park.ts',
+    find: 'left = all.filter(',
+    replace: 'left = left.filter(',
+    tests: ['test/store/recorder/send-or-park.test.ts'],
+    rule: 'rows of who waits no more are sent, not lost',
+  },
+  {
+    file: 'src/store/recorder/send-or-park.ts',
     find: '(sent.has(tenant) ? some : [])',
     replace: 'some',
     tests: ['test/store/recorder/recorder.test.ts::one by one'],

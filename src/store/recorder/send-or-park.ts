@@ -34,19 +34,19 @@ export interface Sent {
  */
 export async function sendOrPark(deps: SendOrParkDeps, rows: readonly Row[]): Promise<Sent> {
   const { parked } = deps
-  const byTenant = Map.groupBy(rows, ({ record }) => record.tenant)
+  const all = [...Map.groupBy(rows, ({ record }) => record.tenant)]
   const sent = new Set<string>()
   const isToBeSent = (tenant: string) => !sent.has(tenant) && !parked.has(tenant)
   try {
-    // Who waited while the others were sent may wait no more.
-    for (let left = [...byTenant]; left.length > 0; left = left.filter(([tenant]) => isToBeSent(tenant))) {
+    // Whoever waited, or began to, while others were sent may wait no more.
+    for (let left = all; left.length > 0; left = all.filter(([tenant]) => isToBeSent(tenant))) {
       await park(deps, await send(deps, left, sent))
     }
     // All of them at once: what was put aside in part would be so once more, when the rows come again.
-    const theirs = [...byTenant].filter(([tenant]) => !sent.has(tenant))
+    const theirs = all.filter(([tenant]) => !sent.has(tenant))
     const lines = theirs.map(([tenant, some]) => [tenant, some.map(lineOf)] as const)
     const waiting = parked.addAll(lines)
-    const taken = [...byTenant].flatMap(([tenant, some]) => (sent.has(tenant) ? some : []))
+    const taken = all.flatMap(([tenant, some]) => (sent.has(tenant) ? some : []))
     return { taken, waiting, lost: rows.length - taken.length - waiting }
   } catch (error) {
     throw new StoreError('The store is away, and the disk refuses', { cause: error })

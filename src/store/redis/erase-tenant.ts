@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Erasure } from '../store.ts'
 import type { RedisAccess } from './access.ts'
 import * as keys from './keys.ts'
-import { allNodes, askNode, nodeOf, onNodeOf } from './nodes.ts'
+import { allNodes, askNode, onNodeOf } from './nodes.ts'
 import type { RedisTenantKeys } from './tenant-keys.ts'
 
 const KEYS_A_SCAN = 500
@@ -50,26 +50,37 @@ async function eraseOn(redis: RedisAccess, node: Redis, tenant: string): Promise
   return gone
 }
 
-/** Of one tenant or of all, those included that are gone. @throws StoreError also while a part of a cluster is away */
+/**
+ * Of one tenant or of all, those included that are gone.
+ *
+ * @throws StoreError also while a part of a cluster is away, or the one tenant's keys are on their way to another part
+ */
 export async function listErasures(redis: RedisAccess, of?: string): Promise<Erasure[]> {
   const erasures: Erasure[] = []
-  const { client } = redis
-  for (const node of of === undefined ? allNodes(client) : [nodeOf(client, of)]) {
-    let cursor = '0'
-    do {
-      const [next, found] = await askNode(redis, node, () =>
-        node.scan(cursor, 'MATCH', `${keys.tenantErased(of ?? '*')}*`, 'COUNT', KEYS_A_SCAN),
-      )
-      cursor = next
-      const times = await Promise.all(found.map((key) => askNode(redis, node, () => node.get(key))))
-      for (const [i, key] of found.entries()) {
-        const [, tenant, userHash] = /^pr:\{([^}]*)\}:erased:(.*)$/s.exec(key) ?? []
-        const at = times[i] ?? null
-        if (tenant !== undefined && userHash !== undefined && at !== null) {
-          erasures.push({ tenant, userHash, at: Number(at) })
-        }
-      }
-    } while (cursor !== '0')
+  if (of === undefined) {
+    for (const node of allNodes(redis.client)) erasures.push(...(await erasuresOn(redis, node, '*')))
+  } else {
+    await onNodeOf(redis, of, async (node) => erasures.push(...(await erasuresOn(redis, node, of))))
   }
+  return erasures
+}
+
+async function erasuresOn(redis: RedisAccess, node: Redis, of: string): Promise<Erasure[]> {
+  const erasures: Erasure[] = []
+  let cursor = '0'
+  do {
+    const [next, found] = await askNode(redis, node, () =>
+      node.scan(cursor, 'MATCH', `${keys.tenantErased(of)}*`, 'COUNT', KEYS_A_SCAN),
+    )
+    cursor = next
+    const times = await Promise.all(found.map((key) => askNode(redis, node, () => node.get(key))))
+    for (const [i, key] of found.entries()) {
+      const [, tenant, userHash] = /^pr:\{([^}]*)\}:erased:(.*)$/s.exec(key) ?? []
+      const at = times[i] ?? null
+      if (tenant !== undefined && userHash !== undefined && at !== null) {
+        erasures.push({ tenant, userHash, at: Number(at) })
+      }
+    }
+  } while (cursor !== '0')
   return erasures
 }

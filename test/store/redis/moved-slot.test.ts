@@ -35,6 +35,8 @@ test('a tenant whose slot is being moved is not said to be erased while a part o
   expect(keys.length).toBeGreaterThan(1)
   await source.command('MIGRATE', '127.0.0.1', target.port, keys[0]!, 0, 1_000)
   await expect(store.eraseTenant(TENANT)).rejects.toThrow(/being moved/)
+  // Nor are those of them who were erased said to be all.
+  await expect(store.listErasures(TENANT)).rejects.toThrow(/being moved/)
 
   const left = (await source.command('CLUSTER', 'GETKEYSINSLOT', SLOT, 100)) as string[]
   for (const key of left) await source.command('MIGRATE', '127.0.0.1', target.port, key, 0, 1_000)
@@ -42,6 +44,7 @@ test('a tenant whose slot is being moved is not said to be erased while a part o
   expect(await store.eraseTenant(TENANT)).toBeGreaterThan(0)
   const now = (await target.command('CLUSTER', 'GETKEYSINSLOT', SLOT, 100)) as string[]
   expect(now).toEqual([`pr:{${TENANT}}:erased:`])
+  expect(await store.listErasures(TENANT)).toEqual([{ tenant: TENANT, userHash: '', at: expect.any(Number) }])
 })
 
 test('what is done at the server that has a tenant’s keys is done again where they went meanwhile', async () => {
