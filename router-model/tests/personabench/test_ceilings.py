@@ -107,9 +107,10 @@ def test_figures_tell_of_an_llm_what_they_told_of_the_others_and_no_more() -> No
 
 
 def test_public_figures_tell_of_an_llm_beside_its_card() -> None:
-    models = [name for name, entry in abilities().items() if {"gpqa", "mmlu_pro"} <= set(entry["figures"])][:24]
+    known = {name: entry for name, entry in abilities().items() if {"gpqa", "mmlu_pro"} <= set(entry["figures"])}
+    models = list(known)[:24]
     assert len(models) > 12
-    real = np.array([known_ability(name)["figures"]["gpqa"]["value"] for name in models], dtype=np.float32)
+    real = np.array([known[name]["figures"]["gpqa"]["value"] for name in models], dtype=np.float32)
     cards = np.zeros((len(models), 2), dtype=np.float32)
     assert told_figures(cards, models, real) > 0.8
     assert np.isnan(told_figures(cards, [f"no-such-model-{i}" for i in range(len(models))], real))
