@@ -64,7 +64,7 @@ export const BEHIND_THE_KEY: readonly Mutation[] = [
     file: ESTIMATE,
     find: 'const read = Math.max(estimated, given)',
     replace: 'const read = estimated',
-    tests: reserved('"type":"compaction"'),
+    tests: ['test/pipeline/quota/quota.test.ts'],
     rule: 'what a chat completion has no word for is reserved where its provider reads it',
   },
   {

@@ -50,6 +50,12 @@ describe('what a request takes at most', () => {
     expect(mostOf(callOf({ max_tokens: 50, n: 0 }), CHEAP).tokens).toBe(PROMPT + 50)
   })
 
+  it('reads what its own format holds beside what a chat has words for, of tokens a minute as well', () => {
+    const call = callOf({ max_tokens: 50 })
+    const given = { ...call, request: { ...call.request, format: 'responses' }, raw: Buffer.alloc(40_000) } as Call
+    expect(mostOf(given, CHEAP)).toMatchObject({ tokens: 10_000 + 50, nanoUsd: (40_000 + 64 + 500) * 1e3 })
+  })
+
   it('is the larger of two spellings, and as long as the candidate can write where neither bounds it', () => {
     for (const [small, large] of [
       ['max_tokens', 'max_completion_tokens'],
