@@ -56,24 +56,15 @@ class BorrowedPopulation(TruePopulation):
     def __init__(self, folder: Path) -> None:
         """The artifact to borrow from."""
         self.folder = folder
-        self.name = f"{TruePopulation.name}, on the graph's heads"
+        self.name = f"{self.name}, on the graph's heads"
 
     def fit(self, known: Known) -> None:
         """Replace the heads, then as ever."""
         super().fit(borrow(known, self.folder))
 
 
-class BorrowedExact(ExactReading):
+class BorrowedExact(ExactReading, BorrowedPopulation):
     """The same bound for who reads each rating by what is believed of its user: what the graph could learn at most."""
-
-    def __init__(self, folder: Path) -> None:
-        """The artifact to borrow from."""
-        self.folder = folder
-        self.name = f"{ExactReading.name}, on the graph's heads"
-
-    def fit(self, known: Known) -> None:
-        """Replace the heads, then as ever."""
-        super().fit(borrow(known, self.folder))
 
 
 class BorrowedTastes(TrueTastes):
