@@ -114,7 +114,7 @@ export class Parked<Since = null> {
    * @returns how many found room
    * @throws Error where the disk refuses: then none were added
    */
-  addAll(byTenant: Iterable<readonly [tenant: string, lines: readonly string[]]>): number {
+  add(byTenant: Iterable<readonly [tenant: string, lines: readonly string[]]>): number {
     let added = 0
     const before = new Map<Queue<Since>, number>()
     try {
@@ -131,10 +131,6 @@ export class Parked<Since = null> {
       throw error
     }
     return added
-  }
-
-  add(tenant: string, lines: readonly string[]): number {
-    return this.addAll([[tenant, lines]])
   }
 
   /** Tries to deliver what waits, of all or of one; resolves once it is known what came of it. */

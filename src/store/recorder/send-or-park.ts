@@ -45,7 +45,7 @@ export async function sendOrPark(deps: SendOrParkDeps, rows: readonly Row[]): Pr
     // All of them at once: what was put aside in part would be so once more, when the rows come again.
     const theirs = all.filter(([tenant]) => !sent.has(tenant))
     const lines = theirs.map(([tenant, some]) => [tenant, some.map(lineOf)] as const)
-    const waiting = parked.addAll(lines)
+    const waiting = parked.add(lines)
     const taken = all.flatMap(([tenant, some]) => (sent.has(tenant) ? some : []))
     return { taken, waiting, lost: rows.length - taken.length - waiting }
   } catch (error) {

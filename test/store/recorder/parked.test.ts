@@ -36,7 +36,7 @@ test.each([3, 4, 5, 6])(
       ...NOTHING,
     })
     parked.begin('acme', [], new StoreError('away'))
-    parked.add('acme', LINES)
+    parked.add([['acme', LINES]])
     for (const batches of [first, 1]) {
       room = batches
       await parked.flush()
@@ -69,7 +69,7 @@ test('one that comes and goes keeps to its bound on the disk, and loses nothing 
     const sent = Array.from({ length: 100 }, (_, i) => name(i))
     const fresh = Array.from({ length: 100 }, (_, i) => name(100 + i))
     parked.begin('acme', sent, new StoreError('away'))
-    fit += parked.add('acme', fresh)
+    fit += parked.add([['acme', fresh]])
     expect(bytes()).toBeLessThanOrEqual(maxBytes)
     isAway = true
     await parked.flush()
@@ -86,7 +86,7 @@ test('one that comes and goes keeps to its bound on the disk, and loses nothing 
   // Nor does what was taken long ago stay.
   vi.advanceTimersByTime(2 * KEEP_MS)
   parked.begin('acme', [], new StoreError('away'))
-  parked.add('acme', ['last'])
+  parked.add([['acme', ['last']]])
   await parked.flush()
   vi.advanceTimersByTime(2 * KEEP_MS)
   parked.tidy()
@@ -113,11 +113,11 @@ test('what was delivered gives way to what was not; what has no room is refused,
   expect(got).toEqual(LINES.slice(-got.length))
   parked.begin('acme', [], new StoreError('away'))
   room = 0
-  const fit = parked.add('acme', LINES)
+  const fit = parked.add([['acme', LINES]])
   expect(fit).toBeGreaterThan(900)
-  expect(parked.add('acme', LINES)).toBe(0)
+  expect(parked.add([['acme', LINES]])).toBe(0)
   parked.begin('other', LINES, new StoreError('away'))
-  expect(parked.add('other', LINES)).toBe(0)
+  expect(parked.add([['other', LINES]])).toBe(0)
   got.length = 0
   room = 1e9
   await parked.flush()
@@ -137,9 +137,9 @@ test('where the disk refuses half-way, nothing was put aside: what comes again i
   mkdirSync(next(2))
   const lines = ['1', '2', '3']
   const all = ['acme', 'bell'].map((tenant) => [tenant, lines.map((line) => `${tenant} ${line}`)] as const)
-  expect(() => parked.addAll(all)).toThrow(/EISDIR/)
+  expect(() => parked.add(all)).toThrow(/EISDIR/)
   expect(parked.pendingBytes).toBe(0)
-  expect(parked.addAll(all)).toBe(6)
+  expect(parked.add(all)).toBe(6)
   await parked.flush()
   expect(got.toSorted()).toEqual(all.flatMap(([, theirs]) => theirs))
   await parked.close()

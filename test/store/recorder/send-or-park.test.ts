@@ -28,7 +28,7 @@ test('who waits no more by the time that the others are sent loses nothing', asy
     has: (tenant: string) => waiting.has(tenant),
     since: () => null,
     begin: (tenant: string) => waiting.add(tenant),
-    addAll: (lines: Iterable<readonly [string, readonly string[]]>) =>
+    add: (lines: Iterable<readonly [string, readonly string[]]>) =>
       [...lines].reduce((sum, [tenant, some]) => sum + (waiting.has(tenant) ? some.length : 0), 0),
   } as unknown as Parked<SpoolPlace>
   const sender = new Sender(store, () => undefined)
